@@ -1,0 +1,27 @@
+"""assay decides, with evidence, whether a language model, a prompt or a quantized checkpoint is fit to ship.
+
+The doors, for scripts and notebooks (the commands are built on the same two):
+
+    run = assay.evaluate("examples/quickstart.yaml")
+    run = assay.open("runs/quickstart-1a2b3c4d")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = ["Run", "__version__", "evaluate", "open"]
+
+if TYPE_CHECKING:
+    from assay.session import Run, evaluate, open
+
+
+def __getattr__(name: str) -> Any:
+    """Load the engine when first asked for, so that `import assay` and `assay --help` stay quick."""
+    if name in {"Run", "evaluate", "open"}:
+        from assay import session
+
+        return getattr(session, name)
+    raise AttributeError(f"module 'assay' has no attribute {name!r}")

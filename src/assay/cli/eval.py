@@ -1,0 +1,148 @@
+"""`assay eval`: plan, run, score, seal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from assay.cli.output import console, json_option, note, print_json
+
+
+@click.command("eval", short_help="Plan, run, score and seal an evaluation.")
+@click.argument("spec", required=False, type=click.Path(path_type=Path))
+@click.option("-m", "--model", "models", multiple=True, metavar="MODEL", help="A model; may be repeated.")
+@click.option("-t", "--task", "tasks", multiple=True, metavar="TASK", help="A task; may be repeated.")
+@click.option("-p", "--prompt", "prompts", multiple=True, metavar="PROMPT", help="A prompt; may be repeated.")
+@click.option("--limit", type=int, help="At most this many samples a task.")
+@click.option("--few-shot", type=int, help="Demonstrations before each question.")
+@click.option("--seed", type=int, help="Root seed; 0 keeps the order of the files.")
+@click.option("--epochs", type=int, help="Attempts a sample.")
+@click.option("--temperature", type=float, help="Sampling temperature; 0 is greedy.")
+@click.option("--top-p", type=float, help="Nucleus sampling.")
+@click.option("--max-tokens", type=int, help="Tokens generated at most.")
+@click.option("--stop", multiple=True, help="Stop at this text; may be repeated.")
+@click.option("--scoring-mode", metavar="SCORER", help="How every task is scored.")
+@click.option("--code-exec-policy", type=click.Choice(["disabled", "sandboxed"]), help="May generated code run?")
+@click.option("--name", help="The run's name.")
+@click.option("--concurrency", type=int, help="Requests in flight at most.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Time limit of one request.")
+@click.option("--tries", type=int, help="Tries of one attempt at most.")
+@click.option("--budget-tokens", type=int, help="Stop after this many tokens.")
+@click.option("--budget-requests", type=int, help="Stop after this many requests.")
+@click.option("--budget-seconds", type=float, help="Stop after this many seconds.")
+@click.option("--budget-money", type=float, help="Stop after spending this much.")
+@click.option("--cache", type=click.Choice(["auto", "on", "off"]), help="Reuse stored responses.")
+@click.option("--max-model-b", type=float, help="Refuse models of more billion parameters.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The run directory.")
+@click.option("--fresh", is_flag=True, help="Start over; the old run is kept beside it.")
+@click.option("--retry-errors", is_flag=True, help="Ask again what a sealed run recorded as errors.")
+@click.option("--plan-only", is_flag=True, help="Print the plan and stop.")
+@json_option
+def eval_(
+    spec: Path | None,
+    models: tuple[str, ...],
+    tasks: tuple[str, ...],
+    prompts: tuple[str, ...],
+    out: Path | None,
+    fresh: bool,
+    retry_errors: bool,
+    plan_only: bool,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Plan, run, score and seal an evaluation.
+
+    SPEC is a YAML file; options go before what it says, and are enough without it:
+
+    \b
+        assay eval examples/quickstart.yaml
+        assay eval -m smollm2-135m -t arc_easy -t gsm8k --limit 50 --few-shot 3 --seed 42
+
+    Asking again for the same plan resumes it.
+    """
+    from assay.cli.progress import Download, watch
+    from assay.plan.build import build
+    from assay.session import Options, carry_out
+
+    given = {key: value for key, value in options.items() if value is not None and value != ()}
+    asked, where = _read(spec, models, tasks, prompts, given)
+    download = Download()
+    draft = build(asked, where, download)
+    for text in draft.notes:
+        note(f"note: {text}")
+    if plan_only:
+        return _print_plan(draft, as_json=as_json)
+    settings = Options(out, fresh, retry_errors, command=shown_command())
+    run = carry_out(draft, asked, settings, watch(), download)
+    return print_run(run, as_json=as_json)
+
+
+def shown_command() -> tuple[str, ...]:
+    """The command line as the evidence keeps it: secrets masked."""
+    from assay.spec.secrets import mask
+
+    return ("assay", *(mask(argument) for argument in sys.argv[1:]))
+
+
+def _read(
+    spec: Path | None,
+    models: tuple[str, ...],
+    tasks: tuple[str, ...],
+    prompts: tuple[str, ...],
+    options: dict[str, Any],
+) -> tuple[Any, Any]:
+    from assay.spec import flags
+    from assay.spec.load import load_located
+
+    if spec is None:
+        return flags.from_flags_located(models, tasks, prompts, **options)
+    loaded, where = load_located(spec)
+    return flags.override_located(loaded, where, models, tasks, prompts, **options)
+
+
+def _print_plan(draft: Any, *, as_json: bool) -> int:
+    from assay.cli.plan import plan_table
+    from assay.plan.forecast import forecast
+
+    document = forecast(draft)
+    if as_json:
+        print_json({**document, "plan": draft.plan.to_json()})
+    else:
+        console().print(plan_table(document))
+    return 0
+
+
+def print_run(run: Any, *, as_json: bool) -> int:
+    """Show a run's results and where they are; returns the exit code."""
+    from assay.report.table import table
+
+    results = run.results
+    console(err=as_json).print(table(results))
+    if as_json:
+        print_json(
+            {
+                "schema": "assay.eval.v1",
+                "run": str(run.path),
+                "report": str(run.report),
+                "sealed": run.sealed,
+                "results": results,
+            }
+        )
+    else:
+        click.echo(f"\nrun:    {run.path} ({'sealed' if run.sealed else 'not sealed'})\nreport: {run.report}")
+    return exit_code(results)
+
+
+def exit_code(results: dict[str, Any]) -> int:
+    """0 where every cell has answers; 6 where some cell got none, which no table should hide."""
+    silent = [cell for cell in results["cells"] if cell["planned"] and not _answered(cell)]
+    for cell in silent:
+        note(f"error: {cell['model']} · {cell['task']} · {cell['prompt']}: no attempt got an answer")
+    return 6 if silent else 0
+
+
+def _answered(cell: dict[str, Any]) -> int:
+    return sum(cell["outcomes"].get(name, 0) for name in ("ok", "empty", "truncated", "refused", "scorer_error"))

@@ -1,0 +1,227 @@
+"""The plan: what will run, fixed before anything runs. Its digest is its identity.
+
+Attempts are enumerated from the plan, never listed in it: cell by cell, epoch by epoch, sample by sample.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from assay.errors import EvidenceError
+from assay.files import digest_of, read_json
+from assay.records import Attempt, Sampling
+
+SCHEMA = "assay.plan.v1"
+Mode = Literal["chat", "completion", "choices"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPlan:
+    """A model of the plan: what it is (`identity`), what it declared it can do, and what it costs."""
+
+    name: str
+    model: str
+    identity: Mapping[str, Any]
+    capabilities: Mapping[str, Any]
+    size: Mapping[str, Any] | None = None
+    system: str | None = None
+    prices: Mapping[str, Any] | None = None
+    synthetic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerPlan:
+    """How a task's completions are scored; None where the task only generates (code without a sandbox)."""
+
+    mode: str
+    options: Mapping[str, Any]
+    revision: str
+    metrics: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPlan:
+    """A task of the plan: its data (`dataset` is a digest), and the ids of what is shown and what is asked."""
+
+    name: str
+    task: str
+    version: str
+    kind: str
+    dataset: str
+    origin: Mapping[str, Any]
+    seed: int
+    epochs: int
+    few_shot: int
+    scorer: ScorerPlan | None
+    code_exec_policy: str
+    samples: tuple[str, ...]
+    demos: tuple[str, ...] = ()
+    excluded: tuple[Mapping[str, str], ...] = ()
+    cluster: str | None = None
+    chance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One (model, prompt, task), how its requests are made (`mode`), and how the model decodes.
+
+    `id` is a digest of all that shapes its completions and of nothing else, so that raising a limit or changing a
+    scorer keeps the ids and seeds of the attempts already made.
+    """
+
+    id: str
+    model: str
+    prompt: str
+    task: str
+    mode: Mode
+    sampling: Sampling
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that will run. Equal specs over equal data give equal plans, byte for byte."""
+
+    name: str
+    seed: int
+    spec: Mapping[str, Any]
+    models: Mapping[str, ModelPlan]
+    prompts: Mapping[str, Mapping[str, Any]]
+    tasks: Mapping[str, TaskPlan]
+    cells: tuple[Cell, ...]
+    schema: str = field(default=SCHEMA)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the plan without its digest: its identity."""
+        return digest_of(self._content())
+
+    def _content(self) -> dict[str, Any]:
+        content = {name: getattr(self, name) for name in ("name", "seed", "spec", "prompts", "schema")}
+        content["models"] = {name: asdict(model) for name, model in self.models.items()}
+        content["tasks"] = {name: _task_json(task) for name, task in self.tasks.items()}
+        content["cells"] = [asdict(cell) for cell in self.cells]
+        return content
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `plan.json`."""
+        return {**self._content(), "digest": self.digest}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Plan:
+        """The reverse of `to_json`. Raises EvidenceError on unknown keys or a digest that is not the content's."""
+        content = dict(value)
+        claimed = content.pop("digest", None)
+        try:
+            content["models"] = {name: ModelPlan(**model) for name, model in content["models"].items()}
+            content["tasks"] = {name: _task(task) for name, task in content["tasks"].items()}
+            content["cells"] = tuple(_cell(cell) for cell in content["cells"])
+            plan = cls(**content)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise EvidenceError(f"not a plan that this version reads: {error}") from None
+        if plan.digest != claimed:
+            raise EvidenceError(f"the plan's digest is {plan.digest}, but it claims {claimed}")
+        return plan
+
+    @classmethod
+    def read(cls, path: Path) -> Plan:
+        """The plan in a file. Raises EvidenceError that names the file."""
+        try:
+            return cls.from_json(read_json(path, SCHEMA))
+        except EvidenceError as error:
+            if str(path) in error.message:
+                raise
+            raise EvidenceError(f"{path}: {error.message}") from None
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """The index of each cell's first attempt, and after the last one the number of all attempts."""
+        starts = [0]
+        for cell in self.cells:
+            task = self.tasks[cell.task]
+            starts.append(starts[-1] + len(task.samples) * task.epochs)
+        return tuple(starts)
+
+    def __len__(self) -> int:
+        """How many attempts there are."""
+        return self.starts[-1]
+
+    def locate(self, index: int) -> tuple[int, int, int]:
+        """The cell number, sample position and epoch of the attempt at an index, 0 ≤ index < len(plan)."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        number = bisect_right(self.starts, index) - 1
+        samples = self.tasks[self.cells[number].task].samples
+        epoch, position = divmod(index - self.starts[number], len(samples))
+        return number, position, epoch
+
+    def attempt(self, index: int) -> Attempt:
+        """The attempt at an index, 0 ≤ index < len(plan)."""
+        number, position, epoch = self.locate(index)
+        cell = self.cells[number]
+        sample = self.tasks[cell.task].samples[position]
+        return Attempt(
+            id=attempt_id(cell.id, sample, epoch),
+            index=index,
+            cell=number,
+            sample=sample,
+            position=position,
+            epoch=epoch,
+            seed=attempt_seed(self._seed_of(cell), cell.id, sample, epoch),
+        )
+
+    def attempts(self, cell: int) -> Iterator[Attempt]:
+        """The attempts of one cell, in order."""
+        return (self.attempt(index) for index in range(self.starts[cell], self.starts[cell + 1]))
+
+    def _seed_of(self, cell: Cell) -> int:
+        sampling = self.spec.get("sampling", {}).get("seed")
+        return self.tasks[cell.task].seed if sampling is None else int(sampling)
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether any part of the evidence comes from a stand-in model; gates refuse such runs."""
+        return any(model.synthetic for model in self.models.values())
+
+
+def attempt_id(cell: str, sample: str, epoch: int) -> str:
+    """16 hex digits of SHA-256 over (cell, sample, epoch)."""
+    return hashlib.sha256(f"{cell}\0{sample}\0{epoch}".encode()).hexdigest()[:16]
+
+
+def attempt_seed(root: int, cell: str, sample: str, epoch: int) -> int:
+    """The effective seed of an attempt, 0 ≤ seed < 2³¹ (what every backend accepts).
+
+    It derives from the root seed and the attempt alone: order, concurrency, resumption and machine do not matter.
+    """
+    text = f"{root}\0{cell}\0{sample}\0{epoch}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) >> 1
+
+
+def _task_json(task: TaskPlan) -> dict[str, Any]:
+    # Not asdict: it would deep-copy 100,000 sample ids one by one.
+    value = {name: getattr(task, name) for name in TaskPlan.__slots__}
+    value["scorer"] = asdict(task.scorer) if task.scorer else None
+    return value
+
+
+def _task(value: Mapping[str, Any]) -> TaskPlan:
+    known = dict(value)
+    if known.get("scorer"):
+        scorer = dict(known["scorer"])
+        known["scorer"] = ScorerPlan(**{**scorer, "metrics": tuple(scorer["metrics"])})
+    for name in ("samples", "demos", "excluded"):
+        known[name] = tuple(known.get(name, ()))
+    return TaskPlan(**known)
+
+
+def _cell(value: Mapping[str, Any]) -> Cell:
+    known = dict(value)
+    sampling = dict(known["sampling"])
+    known["sampling"] = Sampling(**{**sampling, "stop": tuple(sampling["stop"])})
+    return Cell(**known)

@@ -1,0 +1,221 @@
+"""Carrying a plan out: models in turn, the journal open, events told, Ctrl-C heard."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from assay.errors import AssayError, BackendError, Interrupted
+from assay.home import home
+from assay.models.base import Model
+from assay.models.memory import check
+from assay.plan.plan import Plan
+from assay.records import Attempt, Outcome
+from assay.run import journal
+from assay.run.budget import Budget
+from assay.run.cache import ResponseCache, wanted
+from assay.run.engine import Job
+from assay.run.events import EventLog
+from assay.run.folder import RunFolder
+from assay.run.requests import Requests
+from assay.run.state import State
+from assay.spec.schema import Prices, Spec
+
+PROGRESS_SECONDS = 1.0
+
+
+class Watch(Protocol):
+    """Who is shown how a run goes; called from the engine's thread, so it must be quick."""
+
+    def begin(self, plan: Plan, state: State) -> None:
+        """The run starts, or goes on from `state`."""
+
+    def loading(self, model: str) -> None:
+        """A model is being loaded, or its endpoint asked whether it is there."""
+
+    def finished(self, attempt: Attempt, outcome: Outcome, tokens_out: int | None) -> None:
+        """An attempt has ended."""
+
+    def retried(self, attempt: Attempt, error: BackendError, wait_s: float) -> None:
+        """A request failed and will be tried again."""
+
+    def end(self) -> None:
+        """No more attempts will end."""
+
+
+@dataclass
+class Execution:
+    """Runs what is pending. Remote models run beside each other, local ones in turn: never two sets of weights."""
+
+    folder: RunFolder
+    plan: Plan
+    spec: Spec
+    models: Mapping[str, Model]
+    state: State
+    events: EventLog
+    watch: Watch | None = None
+    environment: dict[str, dict[str, str]] = field(default_factory=dict)
+    _told: float = 0.0
+    _retries: int = 0
+
+    async def run(self) -> None:
+        """Run to the end. Raises Interrupted on Ctrl-C, and what the engine raises; the journal is whole then."""
+        sealed = frozenset(Path(name).name for name in self.folder.sealed() if name.startswith("attempts/"))
+        writer = journal.Writer(journal.next_segment(self.folder.attempts, sealed))
+        self._writer = writer
+        self.events.emit("run_started", session=self.state.sessions, finished=self.state.finished)
+        if self.watch:
+            self.watch.begin(self.plan, self.state)
+        syncing = asyncio.create_task(writer.keep_synced())
+        try:
+            with _interruptible(self.folder.path):
+                await self._all()
+        finally:
+            syncing.cancel()
+            await asyncio.gather(syncing, return_exceptions=True)
+            writer.close()
+            if self.watch:
+                self.watch.end()
+            self._tell()
+        self.events.emit("run_finished", finished=self.state.finished)
+
+    async def _all(self) -> None:
+        requests = Requests(self.plan, self.folder)
+        budget = Budget(self.spec.budget, self.state.spent)
+        cache = self._cache()
+        try:
+            remote = [model for model in self.models.values() if not model.local]
+            local = [model for model in self.models.values() if model.local]
+            await _together([self._model(model, requests, budget, cache) for model in remote])
+            for model in local:
+                await self._model(model, requests, budget, cache)
+        finally:
+            requests.close()
+            if cache:
+                cache.close()
+
+    def _cache(self) -> ResponseCache | None:
+        if any(wanted(self.spec.cache, self.plan, model) for model in self.models.values()):
+            return ResponseCache(home() / "responses.sqlite")
+        return None
+
+    async def _model(
+        self, model: Model, requests: Requests, budget: Budget, cache: ResponseCache | None
+    ) -> None:
+        cells = [number for number, cell in enumerate(self.plan.cells) if cell.model == model.name]
+        if next(self.state.pending(cells, retry_errors=True), None) is None:
+            return
+        if model.local and (size := model.size()):
+            check(size, model.name)
+        if self.watch:
+            self.watch.loading(model.name)
+        try:
+            await model.start()
+            self.environment[model.name] = dict(model.environment())
+            self.events.emit("model_started", model=model.name, environment=self.environment[model.name])
+            await self._job(model, cells, requests, budget, cache).run()
+        finally:
+            await model.stop()
+            self.events.emit("model_stopped", model=model.name)
+
+    def _job(
+        self, model: Model, cells: list[int], requests: Requests, budget: Budget, cache: ResponseCache | None
+    ) -> Job:
+        prices = self.plan.models[model.name].prices
+        return Job(
+            plan=self.plan,
+            model=model,
+            pending=self.state.pending(cells, retry_errors=True),
+            request=requests.request,
+            revision=self.state.revision,
+            sink=self,
+            watch=self,
+            budget=budget,
+            concurrency=self.spec.concurrency,
+            retry=self.spec.retry,
+            session=self.state.sessions,
+            prices=Prices(**prices) if prices else None,
+            cache=cache if wanted(self.spec.cache, self.plan, model) else None,
+        )
+
+    def append(self, record: Mapping[str, Any], /) -> None:
+        """Keep a finished attempt."""
+        self._writer.append(record)
+        self.state.add(record)
+
+    def finished(self, attempt: Attempt, outcome: Outcome, tokens_out: int | None) -> None:
+        """Pass it on, and put the totals into the events once a second."""
+        if self.watch:
+            self.watch.finished(attempt, outcome, tokens_out)
+        if time.monotonic() - self._told >= PROGRESS_SECONDS:
+            self._tell()
+
+    def retried(self, attempt: Attempt, error: BackendError, wait_s: float) -> None:
+        """Pass it on."""
+        self._retries += 1
+        if self.watch:
+            self.watch.retried(attempt, error, wait_s)
+
+    def _tell(self) -> None:
+        self._told = time.monotonic()
+        self.events.emit(
+            "progress",
+            finished=self.state.finished,
+            planned=len(self.plan),
+            outcomes=self.state.outcomes(),
+            cells=self.state.by_cell(),
+            retries=self._retries,
+        )
+
+
+async def _together(work: list[Any]) -> None:
+    """Run all of it; the first failure stops the rest, which end cleanly before it is raised."""
+    tasks = [asyncio.create_task(item) for item in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextmanager
+def _interruptible(path: Path) -> Iterator[None]:
+    """Turn the first Ctrl-C (or SIGTERM) into a clean stop: requests in flight are dropped, the journal is whole.
+
+    A second one ends the process at once. Outside the main thread signals are not ours to take.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    heard: list[int] = []
+
+    def stop(number: int) -> None:
+        heard.append(number)
+        loop.remove_signal_handler(number)
+        if task:
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not heard:
+            raise
+        if task:
+            task.uncancel()
+        raise Interrupted("interrupted", hint=f"what is finished is kept in {path}; ask again to resume") from None
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with suppress(ValueError, AssayError):
+                loop.remove_signal_handler(number)

@@ -1,0 +1,45 @@
+"""HumanEval+ (Liu et al. 2023): HumanEval with about eighty times the tests.
+
+The reference solution of HumanEval/32 does not pass its own test, so no model can reach 164 of 164.
+"""
+
+from __future__ import annotations
+
+from assay.data.sources import Folder, Source
+from assay.tasks import code
+from assay.tasks.base import Task
+from assay.tasks.humaneval import parse
+from assay.tasks.places import hub
+
+_LICENCE = "Apache-2.0"
+
+TASK = Task(
+    name="humaneval_plus",
+    version="1",
+    kind="code",
+    summary="164 Python functions to finish, judged by many more tests (HumanEval/32's own test is broken)",
+    sources=(
+        Source(
+            Folder("humanevalplus/HumanEvalPlus-OriginFmt.jsonl.gz"),
+            "jsonl.gz",
+            parse,
+            "daa7661c8189924068069b0872a440b491edb60f8bdf431d5957adc88d18bae5",
+            origin="https://github.com/evalplus/humanevalplus_release, "
+            "commit 200defce9e3429d28ca215b6dd061c0f7f31c18b",
+            licence=_LICENCE,
+        ),
+        hub(
+            "evalplus/humanevalplus",
+            "d32357cf319e50e9c8d8dab5ea876c72b0fd321b",
+            "data/test-00000-of-00001-5973903632b82d40.parquet",
+            "4436f5c03d77c17e0cbc57543b90665b5c1266f55a43992a5ed7922cd34a7558",
+            parse,
+            origin="HumanEval+, https://huggingface.co/datasets/evalplus/humanevalplus",
+            licence=_LICENCE,
+        ),
+    ),
+    prompt="code",
+    scorers=("pass_at_1",),
+    max_tokens=512,
+    stop=code.STOP,
+)
