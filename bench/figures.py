@@ -59,9 +59,7 @@ def run_once(tool: Tool, server: Endpoint, count: int, *, keep: bool = False) ->
     score = tool.score(folder)
     if not 0.4 < score < 0.6 and tool.name != Bare.name:
         raise NotDoneError(f"{tool.name} reports {score}, where a coin's odds are right")
-    say(
-        f"{tool.name}: {count} attempts, {cost.wall_s:.2f} s, {cost.cpu_s:.2f} s of CPU, {cost.peak_mb:.0f} MB"
-    )
+    say(f"{tool.name}: {count} attempts, {cost}")
     if not keep:
         shutil.rmtree(folder)
     return cost
@@ -77,9 +75,7 @@ def interleaved(tools: Iterable[Tool], rounds: int, once: Callable[[Tool], Cost]
 
 def summary(costs: Costs) -> dict[str, Any]:
     """Medians by tool, and every single measurement."""
-    return {
-        name: middle(each) | {"rounds": [cost.to_json() for cost in each]} for name, each in costs.items()
-    }
+    return {name: middle(each) | {"rounds": [cost.to_json() for cost in each]} for name, each in costs.items()}
 
 
 def middle(costs: list[Cost]) -> dict[str, Any]:
@@ -97,15 +93,13 @@ def whole(options: Options) -> dict[str, Any]:
 
 
 def further(options: Options) -> dict[str, Any]:
-    """CPU a further attempt, in milliseconds: the slope between a small and a larger run, which no start hides."""
+    """CPU a further attempt, in milliseconds: the slope between a small and a larger run."""
     few, more = options.attempts, options.more
     with stub() as server:
         tools = contenders(options)
         small = interleaved(tools, options.rounds, lambda tool: run_once(tool, server, few))
         large = interleaved(tools, max(1, options.rounds // 2), lambda tool: run_once(tool, server, more))
-    rise = {
-        name: (middle(large[name])["cpu_s"] - middle(small[name])["cpu_s"]) / (more - few) for name in small
-    }
+    rise = {name: (middle(large[name])["cpu_s"] - middle(small[name])["cpu_s"]) / (more - few) for name in small}
     slopes = {name: round(value * 1000, 4) for name, value in rise.items()}
     return {"attempts": [few, more], "cpu_ms": slopes, "small": summary(small), "large": summary(large)}
 
@@ -135,7 +129,7 @@ def resume(tool: Tool, server: Endpoint, count: int) -> Cost:
     cost = measure(tool.command(server.url, file, folder), folder=folder, env=tool.env(folder))
     if server.stats()["requests"] != before:
         raise NotDoneError("resuming a finished run asked the model again")
-    say(f"resume of {count}: {cost.wall_s:.2f} s, {cost.peak_mb:.0f} MB")
+    say(f"resume of {count}: {cost}")
     return cost
 
 

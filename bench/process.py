@@ -31,6 +31,9 @@ class Cost:
     cpu_s: float
     peak_mb: float
 
+    def __str__(self) -> str:
+        return f"{self.wall_s:.2f} s, {self.cpu_s:.2f} s of CPU, {self.peak_mb:.0f} MB"
+
     def to_json(self) -> dict[str, float]:
         """As a JSON object, rounded to what was truly measured."""
         return {key: round(value, 4) for key, value in asdict(self).items()}

@@ -30,9 +30,7 @@ def render(folder: Path) -> str:
     lines = ["| figure | others | assay | must reach | reached |", "|---|---|---|---|---|"]
     for name, rows in _ROWS.items():
         if name in results:
-            lines += [
-                f"| {' | '.join(row[:4])} | {'yes' if row.reached else 'NO'} |" for row in rows(results[name])
-            ]
+            lines += [f"| {' | '.join(row[:4])} | {'yes' if row.reached else 'NO'} |" for row in rows(results[name])]
     facts = [f"{key} {value}" for key, value in next(iter(results.values()))["machine"].items()]
     return "\n".join([*lines, "", f"Machine: {', '.join(facts)}."])
 
@@ -50,9 +48,7 @@ def _whole(result: dict[str, Any]) -> Iterator[Row]:
         if peer in tools:
             ratio = tools[peer]["wall_s"] / ours
             yield Row(f"{peer} takes", "", f"{ratio:.1f} times as long", f"at least {share}", ratio >= share)
-    yield Row(
-        "peak memory of it", _listed(tools, "peak_mb", "MB"), f"{tools['assay']['peak_mb']:.0f} MB", "", True
-    )
+    yield Row("peak memory of it", _listed(tools, "peak_mb", "MB"), f"{tools['assay']['peak_mb']:.0f} MB", "", True)
 
 
 def _listed(tools: dict[str, Any], part: str, unit: str) -> str:
@@ -90,9 +86,7 @@ def _local(result: dict[str, Any]) -> Iterator[Row]:
     value = result["result"]
     share = value["ratio"]
     direct, ours = (f"{value[name]['tokens_per_s']:.0f} tokens/s" for name in ("direct", "assay"))
-    yield Row(
-        "SmolLM2, 2 threads", f"xllamacpp {direct}", f"{ours}, {share:.1%}", "at least 95 %", share >= 0.95
-    )
+    yield Row("SmolLM2, 2 threads", f"xllamacpp {direct}", f"{ours}, {share:.1%}", "at least 95 %", share >= 0.95)
 
 
 _ROWS = {"whole": _whole, "further": _further, "memory": _memory, "start": _start, "local": _local}

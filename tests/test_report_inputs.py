@@ -54,9 +54,7 @@ def made_up(
     entries, cells = [], []
     for number, (model, prompt, task) in enumerate(names):
         ability = draw.uniform(0.35, 0.8)
-        own = [
-            attempt(draw, number, index, task, ability, bad, hostile) for index in range(samples - unfinished)
-        ]
+        own = [attempt(draw, number, index, task, ability, bad, hostile) for index in range(samples - unfinished)]
         entries += own
         cells.append(cell(number, model, prompt, task, own, samples))
     for index, entry in enumerate(entries):
@@ -65,9 +63,7 @@ def made_up(
 
 
 def attempt(draw, cell, index, task, ability, bad, hostile) -> Entry:
-    outcome = draw.choice(
-        ["truncated", "truncated", "empty", "refused", "infra_error", "timeout", "scorer_error"]
-    )
+    outcome = draw.choice(["truncated", "truncated", "empty", "refused", "infra_error", "timeout", "scorer_error"])
     outcome = outcome if draw.random() < bad else "ok"
     right = draw.random() < (ability if outcome == "ok" else 0.1)
     line: dict[str, Any] = {
@@ -106,9 +102,7 @@ def completion(draw, task, outcome, right) -> dict[str, Any]:
         "boolq": "Yes" if right else "No",
         "gsm8k": f"She sells 16 − 3 − 4 = 9 eggs and earns 9 × 2 = $18.\n#### {18 if right else 26}",
     }[task]
-    text = {"empty": "", "refused": "I cannot help with that.", "truncated": text[: len(text) // 2]}.get(
-        outcome, text
-    )
+    text = {"empty": "", "refused": "I cannot help with that.", "truncated": text[: len(text) // 2]}.get(outcome, text)
     finish = {"truncated": "length", "refused": "refusal"}.get(outcome, "stop")
     return {"text": text, "finish": finish, "tokens_in": 310, "tokens_out": len(text) // 4 + 1}
 
@@ -296,9 +290,7 @@ def plan(models, prompts, tasks) -> dict[str, Any]:
         "digest": "5e" * 32,
         "seed": 42,
         "spec": {"name": "quickstart", "seed": 42, "models": [{"model": name} for name in models]},
-        "models": {
-            name: {"name": name, "identity": {"backend": "x", "digest": "c0" * 32}} for name in models
-        },
+        "models": {name: {"name": name, "identity": {"backend": "x", "digest": "c0" * 32}} for name in models},
         "prompts": {name: prompt_plan(name) for name in prompts},
         "tasks": {task: task_plan(task) for task in tasks},
         "cells": [

@@ -110,9 +110,7 @@ class MachineError(AssayError):
     exit_code = 6
     failure_class = FailureClass.SYSTEMIC
 
-    def __init__(
-        self, message: str, *, layer: str, errno: int | None = None, hint: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, layer: str, errno: int | None = None, hint: str | None = None) -> None:
         code = f", errno {errno} ({os.strerror(errno)})" if errno else ""
         super().__init__(f"{message} [{layer}{code}]", hint=hint)
         self.layer = layer
@@ -123,9 +121,7 @@ class MissingExtra(MachineError):
     """An optional package is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"the package {package!r} is not installed", layer=extra, hint=f"pip install 'assay[{extra}]'"
-        )
+        super().__init__(f"the package {package!r} is not installed", layer=extra, hint=f"pip install 'assay[{extra}]'")
         self.package = package
         self.extra = extra
 

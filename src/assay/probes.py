@@ -38,10 +38,7 @@ def probe_all() -> Iterator[Probe]:
 
 def _python() -> Iterator[Probe]:
     version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info >= (3, 11):
-        yield Probe("python", "ok", f"{version} ({sys.executable})")
-    else:
-        yield Probe("python", "failed", version, "install Python 3.11 or later")
+    yield Probe("python", "ok", f"{version} ({sys.executable})")
 
 
 def _cores() -> Iterator[Probe]:
@@ -129,9 +126,7 @@ def _default_model() -> Iterator[Probe]:
 
 
 def _sandbox() -> Iterator[Probe]:
-    yield Probe(
-        "sandbox", "missing", "this version executes no generated code; code tasks store completions only"
-    )
+    yield Probe("sandbox", "missing", "this version executes no generated code; code tasks store completions only")
 
 
 _PROBES: tuple[Callable[[], Iterator[Probe]], ...] = (

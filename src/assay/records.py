@@ -92,7 +92,8 @@ class Request:
     """What one attempt asks of a model; exactly one of `messages` and `text` is set.
 
     `messages`: a chat, for the server's own chat template. `text`: raw text to continue. With `choices` nothing
-    is generated: the model says how likely each choice is as the continuation of `text`.
+    is generated: the model says how likely each choice is as the continuation of `text`. `key` names the attempt
+    (`task/sample/epoch`) for backends that look answers up; it is never sent.
     """
 
     sampling: Sampling
@@ -100,10 +101,11 @@ class Request:
     messages: tuple[Message, ...] = ()
     text: str | None = None
     choices: tuple[str, ...] = ()
+    key: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Everything that shapes the answer, as JSON; its digest keys the response cache."""
-        return asdict(self)
+        return {name: part for name, part in asdict(self).items() if name != "key"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """The two doors of assay, for scripts, notebooks and the command line: `evaluate` a spec, `open` a run.
 
-    run = assay.evaluate("examples/quickstart.yaml")
-    run.results["cells"][0]["metrics"]
-    for entry in assay.open("runs/quickstart-1a2b3c4d"):
-        ...
+run = assay.evaluate("examples/quickstart.yaml")
+run.results["cells"][0]["metrics"]
+for entry in assay.open("runs/quickstart-1a2b3c4d"):
+    ...
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def read_spec(spec: Spec | str | Path | Mapping[str, Any]) -> tuple[Spec, Locati
     if isinstance(spec, Spec):
         return spec, Locations()
     if isinstance(spec, Mapping):
-        return parse(spec), Locations(where="spec")
+        return parse(spec)
     return load_located(Path(spec))
 
 
@@ -192,7 +192,8 @@ def _prepare(folder: RunFolder, draft: Draft, *, fresh: bool) -> None:
     if folder.exists:
         if folder.plan().digest != draft.plan.digest:
             raise ConfigError(
-                f"{folder.path} holds another plan", hint="choose another --out, or --fresh to start over there"
+                f"{folder.path} holds another plan",
+                hint="choose another --out, or --fresh to start over there",
             )
         return
     if folder.path.exists() and any(folder.path.iterdir()) and not (folder.path / "samples").is_dir():

@@ -25,9 +25,7 @@ def doctor(as_json: bool) -> int:
             {
                 "schema": "assay.doctor.v1",
                 "ok": not broken,
-                "probes": [
-                    {"name": p.name, "status": p.status, "detail": p.detail, "fix": p.fix} for p in probes
-                ],
+                "probes": [{"name": p.name, "status": p.status, "detail": p.detail, "fix": p.fix} for p in probes],
             }
         )
         return 6 if broken else 0

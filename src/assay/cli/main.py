@@ -8,8 +8,8 @@ from importlib import import_module
 
 import click
 
-import assay
 from assay.errors import AssayError
+from assay.version import __version__
 
 COMMANDS = {
     "eval": ("assay.cli.eval:eval_", "Plan, run, score and seal an evaluation."),
@@ -64,7 +64,7 @@ class LazyGroup(click.Group):
     epilog="Exit codes: 0 done, 1 failed, 2 wrong input, 3 undecided, 4 anomalous, 5 infeasible, "
     "6 the machine cannot, 130 interrupted.",
 )
-@click.version_option(assay.__version__, prog_name="assay")
+@click.version_option(__version__, prog_name="assay")
 def cli() -> None:
     """Decide, with evidence, whether a language model, a prompt or a quantized checkpoint is fit to ship."""
 

@@ -113,8 +113,7 @@ def list_models(as_json: bool) -> int:
     from assay.models.registry import catalogue
 
     rows = [
-        {"name": item.name, "needs": item.extra, "summary": item.summary, "usage": item.usage}
-        for item in catalogue()
+        {"name": item.name, "needs": item.extra, "summary": item.summary, "usage": item.usage} for item in catalogue()
     ]
     return _print_list("assay.models.v1", rows, ("name", "usage", "needs", "summary"), as_json)
 

@@ -22,8 +22,7 @@ def plan_table(document: Mapping[str, Any]) -> Group:
     tokens = document["tokens"]
     lines = [
         "",
-        f"{document['attempts']} attempts, about {tokens['in']:,} tokens in and at most "
-        f"{tokens['out_at_most']:,} out",
+        f"{document['attempts']} attempts, about {tokens['in']:,} tokens in and at most {tokens['out_at_most']:,} out",
         "decides: the smallest difference, in points, that a paired comparison at this n could decide "
         "(10 % of samples discordant, one-sided 5 %, power 80 %)",
         f"plan {document['digest']}",

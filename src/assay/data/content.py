@@ -11,7 +11,7 @@ from assay.records import Sample
 
 _BETWEEN_WORDS = re.compile(r"(?:[^\w+*/=<>%^-]|_)+")
 _ASCII = str.maketrans({chr(code): _BETWEEN_WORDS.sub(" ", chr(code)) for code in range(128)})
-_HYPHEN = re.compile(r"(?<=[^\W\d])-(?=[^\W\d])")
+_HYPHEN = re.compile(r"--+|(?<=[^\W\d])-(?=[^\W\d])")
 
 
 def words(text: str) -> list[str]:

@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from assay.data import hub, wheels
-from assay.data.normalise import SCHEMA, Files, key_of, normalise
+from assay.data.normalise import SCHEMA, Files, key_of, normalise, notes
 from assay.data.similar import Neighbourhood
 from assay.data.sources import File, Folder, Hub, Progress, Source, Wheel
 from assay.errors import (
@@ -76,9 +76,7 @@ class Origin:
 class Dataset:
     """Samples by position; eight bytes each are held, the rest stays on disk. Threads may share it."""
 
-    def __init__(
-        self, name: str, files: Files, note: dict[str, Any], where: str, offsets: array[int]
-    ) -> None:
+    def __init__(self, name: str, files: Files, note: dict[str, Any], where: str, offsets: array[int]) -> None:
         self.name = name
         self.origin = _origin(note, where)
         self.digest: str = note["digest"]
@@ -156,11 +154,43 @@ def load(name: str, sources: Sequence[Source], *, version: str, progress: Progre
     if dataset is None:
         places = "\n    ".join(tried)
         raise DataUnavailable(
-            f"{name}: the data cannot be had from any of its sources\n    {places}\n   ",
+            f"{name}: the data cannot be had from any of its sources\n    {places}",
             layer="data",
             hint="put the file below ASSAY_DATA, or make the package index or the hub reachable",
         )
     return dataset
+
+
+def local_source(name: str, sources: Sequence[Source]) -> str | None:
+    """Where the data set can be had without fetching anything, in words; None where it would be fetched.
+
+    Raises DigestMismatch where the file that would be used is not the pinned one.
+    """
+    for source in sources:
+        if (path := _path(source, [])) is not None:
+            _check(source, path)
+            return str(source.where)
+    known = {read_json(note, SCHEMA).get("sha256") for note in notes(home() / "datasets", name)}
+    for source in sources:
+        if (sha256 := _pin(source)) is not None and (sha256 in known or _member_is_cached(source)):
+            return f"{source.where} (cached)"
+    return None
+
+
+def _member_is_cached(source: Source) -> bool:
+    where, sha256 = source.where, source.sha256
+    if not isinstance(where, Wheel) or sha256 is None:
+        return False
+    return wheels.cached(where.package, where.version, where.member, sha256)
+
+
+def _pin(source: Source) -> str | None:
+    """The digest of a source that would have to be fetched, if it is known."""
+    if isinstance(source.where, Folder | File):
+        return None
+    if source.sha256 is None and isinstance(source.where, Hub):
+        return hub.recorded(source.where)
+    return source.sha256
 
 
 def _from_disk(name: str, sources: Sequence[Source], version: str, tried: list[str]) -> Dataset | None:
@@ -197,12 +227,8 @@ def _own_file(where: File) -> Path:
 def _from_cache(name: str, sources: Sequence[Source], version: str) -> Dataset | None:
     """A normalised copy of a source that would have to be fetched."""
     for source in sources:
-        sha256 = source.sha256
-        if sha256 is None and isinstance(source.where, Hub):
-            sha256 = hub.recorded(source.where)
-        if sha256 is None or isinstance(source.where, Folder):
-            continue
-        if (dataset := _kept(name, source, sha256, version)) is not None:
+        sha256 = _pin(source)
+        if sha256 is not None and (dataset := _kept(name, source, sha256, version)) is not None:
             return dataset
     return None
 
@@ -214,7 +240,7 @@ def _from_network(
         try:
             path = _fetch(source, progress)
         except DataUnavailable as error:
-            tried.append(error.message)
+            tried.append(f"{error.message}; {error.hint}" if error.hint else error.message)
         else:
             if path is not None:
                 return _open(name, source, path, version)
@@ -234,11 +260,7 @@ def _fetch(source: Source, progress: Progress | None) -> Path | None:
 
 def _open(name: str, source: Source, path: Path, version: str) -> Dataset:
     """The data set in a file: checked, normalised where no good copy is kept."""
-    sha256 = digest_file(path)
-    if source.sha256 not in (None, sha256):
-        raise DigestMismatch(
-            path, str(source.sha256), sha256, hint=f"{source.where} is pinned to other bytes"
-        )
+    sha256 = _check(source, path)
     where = str(source.where)
     if (kept := _kept(name, source, sha256, version, where)) is not None:
         return kept
@@ -246,6 +268,14 @@ def _open(name: str, source: Source, path: Path, version: str) -> Dataset:
     if (made := _kept(name, source, sha256, version, where)) is None:
         raise EvidenceError(f"{home()}: a file is not what was just written there")
     return made
+
+
+def _check(source: Source, path: Path) -> str:
+    """The digest of a source's file, which must be the pinned one."""
+    sha256 = digest_file(path)
+    if source.sha256 not in (None, sha256):
+        raise DigestMismatch(path, str(source.sha256), sha256, hint=f"{source.where} is pinned to other bytes")
+    return sha256
 
 
 def _files(name: str, source: Source, sha256: str, version: str) -> Files:

@@ -46,8 +46,17 @@ class Files:
     @classmethod
     def of(cls, folder: Path, name: str, key: str) -> Files:
         """The three names; `name` may hold anything and is reduced to what a file name can hold."""
-        stem = f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[-60:].lstrip('.')}-{key}"
+        stem = f"{_slug(name)}-{key}"
         return cls(folder / f"{stem}.jsonl", folder / f"{stem}.keys", folder / f"{stem}.json")
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name)[-60:].lstrip(".")
+
+
+def notes(folder: Path, name: str) -> Iterator[Path]:
+    """The notes of every normalised copy of the data set `name`."""
+    return folder.glob(f"{_slug(name)}-*.json")
 
 
 def key_of(source: Source, sha256: str, version: str) -> str:

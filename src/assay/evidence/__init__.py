@@ -1,0 +1,1 @@
+"""Evidence: manifests, and their verification."""

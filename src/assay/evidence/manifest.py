@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import assay
 from assay.errors import EvidenceError, MachineError
 from assay.files import digest_file, digest_of, pretty, read_json, write_atomic
 from assay.run.folder import MANIFEST_SCHEMA, RunFolder
+from assay.version import __version__
 
 DERIVED = ("results.json", "report.html")
 KEYS = frozenset(
@@ -42,7 +42,7 @@ def seal(
         "schema": MANIFEST_SCHEMA,
         "kind": "run",
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "tool": {"name": "assay", "version": assay.__version__},
+        "tool": {"name": "assay", "version": __version__},
         "source": {"revision": source_revision(Path.cwd())},
         "command": list(command),
         "plan": plan,

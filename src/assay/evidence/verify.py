@@ -66,22 +66,19 @@ def _name_in(folder: RunFolder, error: AssayError) -> str:
 
 def _check_files(folder: RunFolder) -> Iterator[Finding]:
     manifest = read_manifest(folder.manifest)
-    yield from _compare(folder.path, manifest, lambda name: folder.path / name)
+    yield from _compare(folder.path, manifest, folder.path)
     for parent in folder.path.glob("sealed/*/manifest.json"):
-        older = read_manifest(parent)
-        kept = parent.parent
-        yield from _compare(
-            folder.path, older, lambda name, kept=kept: (kept if name in DERIVED else folder.path) / name
-        )
+        yield from _compare(folder.path, read_manifest(parent), parent.parent)
     listed = {file["path"] for file in manifest["files"]}
     for path in covered(folder.path):
         if (name := path.relative_to(folder.path).as_posix()) not in listed:
             yield Finding(name, "not in the manifest: it was added after sealing")
 
 
-def _compare(root: Path, manifest: dict[str, Any], where: Callable[[str], Path]) -> Iterator[Finding]:
+def _compare(root: Path, manifest: dict[str, Any], derived: Path) -> Iterator[Finding]:
+    """Compare a manifest of the run at `root`; what it derived lies in `derived`."""
     for file in manifest["files"]:
-        path = where(file["path"])
+        path = (derived if file["path"] in DERIVED else root) / file["path"]
         if ".." in Path(file["path"]).parts or not path.resolve().is_relative_to(root.resolve()):
             raise EvidenceError(f"{root}: the manifest names a path outside the run: {file['path']}")
         if not path.is_file():
@@ -144,7 +141,8 @@ def _check_scores(folder: RunFolder) -> Iterator[Finding]:
             again = scores.verdict(made[task], sample, Completion.from_json(record["completion"]))
             if _fingerprint(again) != digest:
                 yield Finding(
-                    "scores", f"attempt {record['attempt']} ({path.name}:{line}) scores otherwise when scored again"
+                    "scores",
+                    f"attempt {record['attempt']} ({path.name}:{line}) scores otherwise when scored again",
                 )
     finally:
         for file in files.values():

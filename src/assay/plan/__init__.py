@@ -1,0 +1,1 @@
+"""Planning: what will run, decided before anything runs."""

@@ -60,6 +60,7 @@ class _Builder:
     models: dict[str, tuple[ModelSpec, Model]] = field(default_factory=dict)
     tasks: dict[str, tuple[TaskSpec, Task, Dataset]] = field(default_factory=dict)
     selections: dict[str, Selection] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
 
     def build(self) -> Draft:
         self._find_models()
@@ -126,18 +127,30 @@ class _Builder:
 
     def _prompts(self, name: str, scoring: Scoring) -> list[Prompt]:
         _, task, dataset = self.tasks[name]
-        found = []
+        found: list[Prompt] = []
         for number, wanted in enumerate(self.spec.prompts):
             try:
                 prompt = find_prompt(task.prompt if wanted == "default" else wanted)
             except ConfigError as error:
                 self._blame(("prompts", number), error)
                 continue
+            if prompt.digest in {other.digest for other in found}:
+                self.notes.append(f"{name}: {wanted} is the same prompt as another of the list; asked once")
+                continue
+            self._claim_label(prompt, number)
             for mode in {self._mode(spec, model, scoring) for spec, model in self.models.values()}:
                 if len(dataset):
                     self._blame(("prompts", number), check_prompt(prompt, dataset[0], mode))
             found.append(prompt)
         return found
+
+    def _claim_label(self, prompt: Prompt, number: int) -> None:
+        """One name and version, one text: a table could not tell two of them apart."""
+        known = self.labels.setdefault(label(prompt), prompt.digest)
+        if known != prompt.digest:
+            message = f"two different prompts are called {label(prompt)}"
+            allowed = "a new version for a changed text"
+            self.problems.append(self.where.problem(("prompts", number), message, allowed=allowed))
 
     def _mode(self, spec: ModelSpec, model: Model, scoring: Scoring) -> Mode:
         if scoring.by_choices:
@@ -195,7 +208,8 @@ class _Builder:
             version=task.version,
             kind=task.kind,
             dataset=dataset.digest,
-            origin=dataset.origin.to_json(),
+            # Where the data was found differs between machines; what it is does not.
+            origin={key: part for key, part in dataset.origin.to_json().items() if key != "where"},
             seed=seed,
             epochs=spec.epochs or self.spec.epochs,
             few_shot=few_shot,
@@ -274,4 +288,3 @@ def build(spec: Spec, where: Locations, progress: Progress | None = None) -> Dra
     MachineError where data or a sandbox cannot be had. `progress` is told of downloads.
     """
     return _Builder(spec, where, progress).build()
-

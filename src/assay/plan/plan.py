@@ -19,6 +19,7 @@ from assay.records import Attempt, Sampling
 
 SCHEMA = "assay.plan.v1"
 Mode = Literal["chat", "completion", "choices"]
+Kind = Literal["choice", "generate", "code"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class TaskPlan:
     name: str
     task: str
     version: str
-    kind: str
+    kind: Kind
     dataset: str
     origin: Mapping[str, Any]
     seed: int

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from assay import document
@@ -62,9 +62,7 @@ class Prompt:
     @property
     def digest(self) -> str:
         """SHA-256 of what shapes a request: the three templates. Name, version and description do not."""
-        return digest_of(
-            {"answer": self.answer, "body": self.body, "engine": ENGINE, "system": self.system},
-        )
+        return digest_of({"answer": self.answer, "body": self.body, "engine": ENGINE, "system": self.system})
 
     def template(self, part: str) -> Template:
         """The compiled `body`, `system` or `answer`. Raises ConfigError where it is not one."""
@@ -87,17 +85,18 @@ class Prompt:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Prompt:
         """The reverse of `to_json`. Raises EvidenceError where the prompt is not what its digest says."""
-        known = {**value}
-        digest = known.pop("digest", None)
-        try:
-            names = known.pop("variables")
-            prompt = cls(**known, variables=None if names is None else tuple(names))
-            label = f"prompt {prompt.id}@{prompt.version}"
-            found = prompt.digest
-        except (TypeError, KeyError, AttributeError, ValueError) as error:
-            raise EvidenceError(f"a stored prompt cannot be read: {error}") from None
-        if found != digest:
-            raise EvidenceError(f"{label}: its digest is {found}, not {digest}")
+        texts = [value.get(key) for key in ("id", "description", "body", "system", "answer")]
+        names, version = value.get("variables"), value.get("version")
+        if not all(isinstance(text, str) for text in texts) or not isinstance(version, int):
+            raise EvidenceError("a stored prompt lacks a part")
+        if names is not None and not all(isinstance(name, str) for name in names):
+            raise EvidenceError("a stored prompt's variables are not names")
+        id, description, body, system, answer = map(str, texts)
+        known = None if names is None else tuple(names)
+        prompt = cls(id, version, description, body, system, answer, known)
+        if prompt.to_json() != dict(value):
+            label = f"the stored prompt {prompt.id}@{prompt.version}"
+            raise EvidenceError(f"{label} has the digest {prompt.digest}, not {value.get('digest')}")
         return prompt
 
 
@@ -174,25 +173,19 @@ def _checked(prompt: Prompt, *, answered: bool) -> Prompt:
     if problems:
         raise ConfigError(problems)
     if not answered and "letters" in compiled["body"].names:
-        return _with_answer(prompt, LETTER_ANSWER)
+        return replace(prompt, answer=LETTER_ANSWER)
     return prompt
-
-
-def _with_answer(prompt: Prompt, answer: str) -> Prompt:
-    from dataclasses import replace
-
-    return replace(prompt, answer=answer)
 
 
 def _undeclared(prompt: Prompt, part: str, template: Template) -> Iterator[Problem]:
     """Names that `variables` does not list, where it lists any; and the answer, which only `answer` knows."""
-    for name, line in template.names.items():
-        place = {"where": template.where, "line": template.first_line + line - 1}
+    where = template.where
+    for name, used in template.names.items():
+        line = template.first_line + used - 1
         if name in ANSWER_NAMES:
             if part != "answer":
                 message = f"{name!r} would tell the model the answer"
-                yield Problem(message, allowed="only in 'answer:'", **place)
+                yield Problem(message, where, line, allowed="only in 'answer:'")
         elif prompt.variables is not None and name not in prompt.variables:
-            message = f"{name!r} is not in 'variables'"
-            allowed = ", ".join(prompt.variables) or "none"
-            yield Problem(message, allowed=allowed, nearest=nearest(name, prompt.variables), **place)
+            allowed, close = ", ".join(prompt.variables) or "none", nearest(name, prompt.variables)
+            yield Problem(f"{name!r} is not in 'variables'", where, line, allowed=allowed, nearest=close)

@@ -1,7 +1,7 @@
 """From a sample to a request: the prompt's text for it, after the demonstrations.
 
-In mode `chat` each demonstration is a user turn and an assistant turn. In modes `completion` and `choices` all is
-one text, that ends where the model is to go on.
+In mode `chat` each demonstration is a user turn and an assistant turn. In modes `completion` and `choices`
+all is one text, that ends where the model is to go on.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any, Literal
 from assay.document import nearest
 from assay.errors import ConfigError, Problem
 from assay.prompts.prompt import Prompt
-from assay.prompts.template import Template, TemplateError
+from assay.prompts.sandbox import TemplateError
+from assay.prompts.template import Template
 from assay.records import Message, Sample
 
 Mode = Literal["chat", "completion", "choices"]
@@ -40,7 +41,7 @@ def variables(sample: Sample, mode: Mode) -> dict[str, Any]:
 
 
 def answer_variables(sample: Sample, mode: Mode) -> dict[str, Any]:
-    """As `variables`, and what is right: target, and letter and choice where the sample has a right choice."""
+    """As `variables`, and what is right: target; letter and choice where the sample has a right choice."""
     known = variables(sample, mode) | {"target": sample.target}
     if sample.gold:
         first = sample.gold[0]
@@ -132,24 +133,30 @@ def _render(template: Template, known: dict[str, Any], sample: Sample) -> str:
 
 
 def check(prompt: Prompt, sample: Sample, mode: Mode) -> list[Problem]:
-    """Why `prompt` cannot be rendered for `sample`: every missing variable, or what rendering stumbles over."""
+    """Why `prompt` does not fit `sample`: every missing variable, or what rendering stumbles over."""
     known = variables(sample, mode)
     problems: list[Problem] = []
     for part in ("system", "body"):
-        template = prompt.template(part)
-        missing = [_missing(name, line, template, known) for name, line in template.names.items()]
-        problems += [problem for problem in missing if problem]
-        if not problems:
-            problems += _stumbles(template, known)
+        problems += _stumbles(prompt.template(part), known)
     if mode == "choices" and not sample.choices:
         message = f"the sample {sample.id!r} has no choices to score"
         problems.append(Problem(message, prompt.origin.where))
     return problems
 
 
-def _missing(name: str, line: int, template: Template, known: dict[str, Any]) -> Problem | None:
-    if name in known:
-        return None
+def _stumbles(template: Template, known: dict[str, Any]) -> list[Problem]:
+    """Nothing where rendering works: a variable that only another branch uses is not missed."""
+    try:
+        template.render(known)
+    except TemplateError as error:
+        missing = {name: line for name, line in template.names.items() if name not in known}
+        return [_missing(name, line, template, known) for name, line in missing.items()] or [
+            template.problem(error)
+        ]
+    return []
+
+
+def _missing(name: str, line: int, template: Template, known: dict[str, Any]) -> Problem:
     return Problem(
         f"the task has no variable {name!r}",
         template.where,
@@ -157,11 +164,3 @@ def _missing(name: str, line: int, template: Template, known: dict[str, Any]) ->
         allowed=", ".join(sorted(known)),
         nearest=nearest(name, known),
     )
-
-
-def _stumbles(template: Template, known: dict[str, Any]) -> list[Problem]:
-    try:
-        template.render(known)
-    except TemplateError as error:
-        return [template.problem(error)]
-    return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -22,17 +23,17 @@ if TYPE_CHECKING:
 
 
 class Template:
-    """One compiled template. `names` are the variables it must be given, each with the line of its first use.
+    """One compiled template. `names` are the variables it needs, each with the line of its first use.
 
-    A variable that the template itself tests (`is defined`) or gives a default is not among them, but in
-    `optional`. Raises ConfigError, naming `where` and a line counted from `first_line`, where it is no
-    template or does what a template may not.
+    A variable that the template itself tests (`is defined`) or gives a default is not among them. Raises
+    ConfigError, naming `where` and a line counted from `first_line`, where it is no template or does what a
+    template may not.
     """
 
     def __init__(self, source: str, where: str, first_line: int = 1) -> None:
         self.where = where
         self.first_line = first_line
-        self._template, self.names, self.optional, self._text = _compile(source, where, first_line)
+        self._template, self.names, self._text = _compile(source, where, first_line)
 
     @property
     def constant(self) -> bool:
@@ -81,9 +82,8 @@ def _line(template: jinja2.Template, traceback: TracebackType | None) -> int:
     return line
 
 
-def _compile(
-    source: str, where: str, first_line: int
-) -> tuple[jinja2.Template, dict[str, int], frozenset[str], str | None]:
+@functools.lru_cache(maxsize=64)
+def _compile(source: str, where: str, first_line: int) -> tuple[jinja2.Template, dict[str, int], str | None]:
     import jinja2
     from jinja2 import nodes
 
@@ -96,7 +96,7 @@ def _compile(
         problems = list(forbidden(tree, where, first_line))
         if problems:
             raise ConfigError(problems)
-        names, optional = _variables(tree)
+        names = _variables(tree)
         text = _constant(tree)
         for loop in tree.find_all(nodes.For):
             loop.iter = nodes.Filter(loop.iter, "_counted", [], [], None, None, lineno=loop.lineno)
@@ -106,7 +106,7 @@ def _compile(
         raise ConfigError(_syntax(error, where, first_line)) from None
     except (RecursionError, SyntaxError, MemoryError):
         raise ConfigError(Problem("the template is nested too deeply", where, first_line)) from None
-    return jinja2.Template.from_code(sandbox, code, sandbox.globals, None), names, optional, text
+    return jinja2.Template.from_code(sandbox, code, sandbox.globals, None), names, text
 
 
 def _syntax(error: jinja2.TemplateSyntaxError, where: str, first_line: int) -> Problem:
@@ -116,8 +116,8 @@ def _syntax(error: jinja2.TemplateSyntaxError, where: str, first_line: int) -> P
     return Problem(f"not a template: {message}", where, first_line + error.lineno - 1, allowed=allowed)
 
 
-def _variables(tree: Any) -> tuple[dict[str, int], frozenset[str]]:
-    """The variables that must be given, with their first lines; and those that need not."""
+def _variables(tree: Any) -> dict[str, int]:
+    """The variables that must be given, with their first lines."""
     from jinja2 import meta, nodes
 
     used = meta.find_undeclared_variables(tree)
@@ -130,7 +130,7 @@ def _variables(tree: Any) -> tuple[dict[str, int], frozenset[str]]:
     for node in tree.find_all(nodes.Name):
         if node.name in used and node.name not in optional:
             lines[node.name] = min(node.lineno, lines.get(node.name, node.lineno))
-    return lines, frozenset(used & optional)
+    return lines
 
 
 def _constant(tree: Any) -> str | None:

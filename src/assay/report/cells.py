@@ -61,17 +61,13 @@ def _heading(column: Column) -> Markup:
 def _field(column: Column, cell: Cell) -> Markup:
     field = column.read(cell)
     if column.title == "task":
-        link = tag(
-            "a", field.text, href="#samples", data_cell=cell["cell"], title=f"Samples: {cell_name(cell)}"
-        )
+        link = tag("a", field.text, href="#samples", data_cell=cell["cell"], title=f"Samples: {cell_name(cell)}")
         return tag("th", link, scope="row", data_sort=field.sort)
     return tag("td", field.text, data_sort=field.sort, class_="number" if column.numeric else None)
 
 
 def _columns(cells: Sequence[Cell]) -> list[Column]:
-    others = dict.fromkeys(
-        metric["name"] for cell in cells for metric in cell["metrics"] if not metric.get("primary")
-    )
+    others = dict.fromkeys(metric["name"] for cell in cells for metric in cell["metrics"] if not metric.get("primary"))
     return [
         *(_name(key) for key in ("task", "model", "prompt") if key == "task" or _varies(cells, key)),
         Column("score", _score),

@@ -34,10 +34,7 @@ Called only for the entries that are shown. Raises AssayError where the data is 
 def primary_names(results: Mapping[str, Any]) -> dict[int, str]:
     """The name of each cell's primary metric, by cell; cells that nothing scores are left out."""
     return {
-        cell["cell"]: metric["name"]
-        for cell in results["cells"]
-        for metric in cell["metrics"]
-        if metric.get("primary")
+        cell["cell"]: metric["name"] for cell in results["cells"] for metric in cell["metrics"] if metric.get("primary")
     }
 
 

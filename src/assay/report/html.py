@@ -77,10 +77,7 @@ def _pieces(
 def _names(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """What the script calls each cell: in full, and short where the list has little room."""
     parts = cell_parts(cells, ("task", "prompt", "model"))
-    return [
-        {"cell": cell["cell"], "name": cell_name(cell), "short": " · ".join(parts[cell["cell"]])}
-        for cell in cells
-    ]
+    return [{"cell": cell["cell"], "name": cell_name(cell), "short": " · ".join(parts[cell["cell"]])} for cell in cells]
 
 
 def _views(

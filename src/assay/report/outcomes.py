@@ -31,14 +31,15 @@ def outcomes(cells: Sequence[Cell]) -> Markup:
 
 
 def _bar(cell: Cell) -> Markup:
-    total = max(cell["planned"], 1)
-    others = [
-        f"{words(name)} {count(number)} ({percent(number / total)})"
-        for name, number in counts(cell).items()
-        if name != Outcome.OK
-    ]
+    others = [_words(cell, name, number) for name, number in counts(cell).items() if name != Outcome.OK]
     note = tag("p", " · ".join(others)) if others else None
     return join(drawing(_HEIGHT, list(_segments(cell))), note)
+
+
+def _words(cell: Cell, name: str, number: int) -> str:
+    """An outcome and its share of the finished attempts; what is not finished has none."""
+    share = "" if name == UNFINISHED else f" ({percent(number / cell['finished'])})"
+    return f"{words(name)} {count(number)}{share}"
 
 
 def _segments(cell: Cell) -> Iterator[Markup]:
@@ -57,5 +58,6 @@ def _segments(cell: Cell) -> Iterator[Markup]:
 
 
 def _value(cell: Cell) -> Markup:
-    good = cell["outcomes"].get(Outcome.OK, 0)
-    return tag("b", f"{percent(good / max(cell['planned'], 1))} ok")
+    finished = cell["finished"]
+    share = cell["outcomes"].get(Outcome.OK, 0) / finished if finished else None
+    return tag("b", f"{percent(share)} ok")

@@ -192,7 +192,7 @@ function browse() {
       (wanted.result === "" || entry.result === wanted.result) &&
       (text === "" || haystack(entry).includes(text)));
     list.replaceChildren(...(matching.length ? matching.map(item) : [make("p", "No sample matches.", { class: "none" })]));
-    byId("matches").textContent = `${matching.length} of ${data.entries.length}`;
+    byId("tally").textContent = `${matching.length} of ${data.entries.length}`;
     choose(0);
   }
 

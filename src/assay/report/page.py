@@ -38,9 +38,7 @@ def body(results: Mapping[str, Any], plan: Mapping[str, Any], *, shown: int, tot
 
 
 def _section(name: str, title: str, content: Markup) -> Markup:
-    return tag(
-        "section", tag("h2", title, id=f"{name}-title"), content, id=name, aria_labelledby=f"{name}-title"
-    )
+    return tag("section", tag("h2", title, id=f"{name}-title"), content, id=name, aria_labelledby=f"{name}-title")
 
 
 def _navigation(sections: Sequence[tuple[str, str, Markup]]) -> Markup:
@@ -118,9 +116,7 @@ def _flag(flag: Mapping[str, Any], names: Mapping[int, str]) -> Markup:
     level = str(flag["level"])
     style = level if level in ("info", "warning", "error") else "info"
     where = names.get(flag.get("cell", -1))
-    return tag(
-        "li", tag("b", level), tag("span", flag["message"]), where and tag("small", where), class_=style
-    )
+    return tag("li", tag("b", level), tag("span", flag["message"]), where and tag("small", where), class_=style)
 
 
 def _samples(found: Sequence[Mapping[str, Any]], shown: int, total: int) -> Markup:
@@ -141,9 +137,7 @@ def _samples(found: Sequence[Mapping[str, Any]], shown: int, total: int) -> Mark
         " search",
         class_="keys",
     )
-    script = tag(
-        "noscript", tag("p", "Browsing the samples needs JavaScript; nothing else on this page does.")
-    )
+    script = tag("noscript", tag("p", "Browsing the samples needs JavaScript; nothing else on this page does."))
     return join(note, script, tag("div", _filters(found), keys, panes, id="browser"))
 
 
@@ -166,11 +160,9 @@ def _filters(found: Sequence[Mapping[str, Any]]) -> Markup:
         tag(
             "label",
             tag("span", "Search"),
-            tag(
-                "input", type="search", name="text", placeholder="prompt, completion, id", autocomplete="off"
-            ),
+            tag("input", type="search", name="text", placeholder="prompt, completion, id", autocomplete="off"),
         ),
-        tag("output", id="matches", role="status"),
+        tag("output", id="tally", role="status"),
         id="filters",
         role="search",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from assay import __version__
+from assay.version import __version__
 from assay.files import canonical, pretty
 from assay.report.markup import Markup, join, tag
 from assay.report.numbers import count, words
@@ -65,9 +65,7 @@ def _named(items: Any) -> Iterator[tuple[str, Any]]:
         yield from ((str(name), item) for name, item in items.items())
         return
     for number, item in enumerate(items):
-        names = (
-            (item.get(key) for key in ("name", "id", "task", "model")) if isinstance(item, Mapping) else ()
-        )
+        names = (item.get(key) for key in ("name", "id", "task", "model")) if isinstance(item, Mapping) else ()
         yield next((str(name) for name in names if name), str(number + 1)), item
 
 
@@ -78,7 +76,7 @@ def _block(title: str, item: Any) -> Markup:
 
 
 def _facts(facts: Mapping[str, Any]) -> Markup:
-    pairs = [(tag("dt", words(key)), tag("dd", _value(value))) for key, value in _flat(facts)]
+    pairs = [(tag("dt", words(key).replace(".", " ")), tag("dd", _value(value))) for key, value in _flat(facts)]
     return tag("dl", pairs, class_="facts")
 
 

@@ -21,17 +21,13 @@ def cell_name(cell: Cell) -> str:
     return f"{cell['model']} · {cell['prompt']} · {cell['task']}"
 
 
-def cell_parts(
-    cells: Sequence[Cell], keys: Sequence[str] = ("model", "prompt", "task")
-) -> dict[int, list[str]]:
+def cell_parts(cells: Sequence[Cell], keys: Sequence[str] = ("model", "prompt", "task")) -> dict[int, list[str]]:
     """The parts of each cell's name that differ between these cells, and at least one."""
     varying = [key for key in keys if len({cell[key] for cell in cells}) > 1] or [keys[0]]
     return {cell["cell"]: [cell[key] for key in varying] for cell in cells}
 
 
-def cell_labels(
-    cells: Sequence[Cell], keys: Sequence[str] = ("model", "prompt", "task")
-) -> dict[int, Markup]:
+def cell_labels(cells: Sequence[Cell], keys: Sequence[str] = ("model", "prompt", "task")) -> dict[int, Markup]:
     """A label for each cell that names only what differs between them, the first part foremost."""
     return {cell: _label(parts) for cell, parts in cell_parts(cells, keys).items()}
 
@@ -74,9 +70,7 @@ def grid(scale: Scale, height: int) -> list[Markup]:
 
 def axis(scale: Scale, text: Callable[[float], str], chance: float | None = None) -> Markup:
     """The axis's figures; with `chance`, where guessing would end up."""
-    mark = chance is not None and tag(
-        "text", "chance", x=scale.at(chance), y=30, class_="chance", text_anchor="middle"
-    )
+    mark = chance is not None and tag("text", "chance", x=scale.at(chance), y=30, class_="chance", text_anchor="middle")
     return drawing(34 if mark else 20, [_tick(scale, tick, text(tick)) for tick in scale.ticks], mark or None)
 
 

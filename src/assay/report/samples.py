@@ -44,9 +44,7 @@ class Selection:
     total: int
 
 
-def select(
-    entries: Iterable[Entry], primaries: Mapping[int, str], cells: Iterable[int], limit: int
-) -> Selection:
+def select(entries: Iterable[Entry], primaries: Mapping[int, str], cells: Iterable[int], limit: int) -> Selection:
     """Choose from a stream. `primaries` names each cell's primary metric; see the module for the rule."""
     groups: dict[tuple[int, str], _Group] = {}
     share = -(-limit // max(1, len(list(cells)))) if limit else 0
@@ -86,13 +84,11 @@ def _of_cell(groups: Mapping[str, _Group]) -> Iterator[Entry]:
     def entries(name: str) -> Iterator[Entry]:
         return (entry for _, _, entry in groups[name].kept) if name in groups else iter(())
 
-    odd_turns = zip_longest(*(entries(name) for name in sorted(groups.keys() - _ANSWERED)))
+    odd_turns = zip_longest(*(entries(name) for name in Outcome if name != Outcome.OK))
     odd = (entry for turn in odd_turns for entry in turn if entry is not None)
     wrong = chain(entries("wrong"), entries("unscored"))
     right = chain(entries("right"), entries("measured"))
-    while batch := [
-        entry for queue in (wrong, odd, wrong, right) if (entry := next(queue, None)) is not None
-    ]:
+    while batch := [entry for queue in (wrong, odd, wrong, right) if (entry := next(queue, None)) is not None]:
         yield from batch
 
 

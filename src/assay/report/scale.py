@@ -35,7 +35,8 @@ PERCENT = Scale(0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0))
 def linear(values: Iterable[float], *, zero: bool = False) -> Scale:
     """A linear axis around `values` with about four round steps; from 0 where `zero`."""
     known = list(values) or [0.0]
-    low, high = (min(0.0, *known) if zero else min(known)), max(known)
+    known += [0.0] if zero else []
+    low, high = min(known), max(known)
     if low == high:
         low, high = (low, low + 1.0) if zero else (low - 0.5, high + 0.5)
     step = _step((high - low) / 4)
@@ -51,8 +52,9 @@ def _step(rough: float) -> float:
 
 
 def logarithmic(low: float, high: float) -> Scale:
-    """A logarithmic axis from `low` to `high` (both above 0); ticks at 1, 2 and 5, or at powers of ten."""
+    """A logarithmic axis from `low` to `high` (both above 0); ticks at 1, 2 and 5, or powers of ten, or the ends."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     fine = math.log10(high / low) < 2
     steps = [factor * 10.0**power for power in powers for factor in ((1, 2, 5) if fine else (1,))]
-    return Scale(low, high, tuple(step for step in steps if low <= step <= high), log=True)
+    ticks = tuple(step for step in steps if low <= step <= high)
+    return Scale(low, high, ticks if len(ticks) > 1 else (low, high), log=True)

@@ -39,9 +39,7 @@ def _more(number: int) -> str:
 
 
 def _leads(name: str, cells: Iterable[Cell]) -> bool:
-    return any(
-        metric["name"] == name and metric.get("primary") for cell in cells for metric in cell["metrics"]
-    )
+    return any(metric["name"] == name and metric.get("primary") for cell in cells for metric in cell["metrics"])
 
 
 def _facet(task: str, name: str, cells: Sequence[Cell]) -> Markup:
@@ -98,9 +96,7 @@ def _intervals(shown: Sequence[Shown]) -> Markup:
     chances = {cell.get("chance") for cell, metric in shown if metric.get("primary")} - {None}
     chance = chances.pop() if rate and len(chances) == 1 else None
     names = cell_labels([cell for cell, _ in shown], ("model", "prompt"))
-    rows = [
-        row(names[cell["cell"]], _interval(metric, scale, chance), _value(metric)) for cell, metric in shown
-    ]
+    rows = [row(names[cell["cell"]], _interval(metric, scale, chance), _value(metric)) for cell, metric in shown]
     return plot(rows, axis(scale, _percent_tick if rate else figure, chance), kind="intervals")
 
 
@@ -124,9 +120,7 @@ def _interval(metric: dict[str, Any], scale: Scale, chance: float | None) -> Mar
     if chance is not None:
         shapes.append(vertical(scale.at(chance), _HEIGHT, "chance"))
     if low is not None and high is not None:
-        shapes.append(
-            tag("line", x1=scale.at(low), x2=scale.at(high), y1=middle, y2=middle, class_="interval")
-        )
+        shapes.append(tag("line", x1=scale.at(low), x2=scale.at(high), y1=middle, y2=middle, class_="interval"))
     if value is not None:
         shapes.append(tag("circle", cx=scale.at(value), cy=middle, r=5, class_="dot"))
     return drawing(_HEIGHT, shapes)

@@ -141,18 +141,14 @@ def _narrow(cells: Sequence[Cell], glyphs: Glyphs) -> Table:
     grid.add_column("speed", no_wrap=True)
     names = _varying(cells)
     for cell in cells:
-        name = Text("\n").join(
-            Text(cell[key], style="" if index else "bold") for index, key in enumerate(names)
-        )
+        name = Text("\n").join(Text(cell[key], style="" if index else "bold") for index, key in enumerate(names))
         parts = (_score(cell), _bar(cell, glyphs), _others(cell), _not_ok(cell))
         grid.add_row(name, _size(cell), Group(*(part for part in parts if part.plain)), _speed(cell))
     return grid
 
 
 def _grid(glyphs: Glyphs) -> Table:
-    return Table(
-        box=glyphs.box, show_edge=False, header_style="dim", padding=(0, 1, 0, 0), pad_edge=False, leading=1
-    )
+    return Table(box=glyphs.box, show_edge=False, header_style="dim", padding=(0, 1, 0, 0), pad_edge=False, leading=1)
 
 
 def _size(cell: Cell) -> Text:
@@ -214,9 +210,7 @@ def _speed(cell: Cell) -> Text:
 
 
 def _flags(results: Mapping[str, Any]) -> list[Text]:
-    names = {
-        cell["cell"]: " · ".join((cell["model"], cell["prompt"], cell["task"])) for cell in results["cells"]
-    }
+    names = {cell["cell"]: " · ".join((cell["model"], cell["prompt"], cell["task"])) for cell in results["cells"]}
     flags = [_flag(flag, names.get(flag.get("cell"))) for flag in results.get("flags") or ()]
     return [Text(), *flags] if flags else []
 

@@ -14,7 +14,6 @@ from assay.report.scale import Scale, linear, logarithmic
 _HEIGHT = 46
 _PANEL = 150
 _BINS = 48
-_WIDE = 20  # an axis whose ends differ by more than this factor is logarithmic
 
 
 class Bin(NamedTuple):
@@ -37,41 +36,41 @@ def latencies(cells: Sequence[Cell]) -> Markup:
 
 
 def bins(cell: Cell) -> list[Bin]:
-    """A cell's histogram as bins that hold something; an open last bin ends at the slowest attempt."""
-    found, low = [], 0.0
-    for edge, number in cell.get("latency_histogram", ()):
-        high = max(cell["latency_s"]["max"], low) if edge is None else edge
-        if number and high > low:
-            found.append(Bin(low, high, number))
-        low = high
-    return found
+    """A cell's histogram as bins that hold something.
+
+    The results give upper edges alone, evenly spaced on a logarithmic scale; so the first bin begins as far
+    below its edge as the second edge lies above it.
+    """
+    buckets = cell["latency_histogram"]
+    if not buckets:
+        return []
+    edges = [edge for edge, _ in buckets]
+    step = edges[1] / edges[0] if len(edges) > 1 else 10**0.1
+    lows = [edges[0] / step, *edges]
+    return [Bin(low, edge, number) for low, (edge, number) in zip(lows, buckets, strict=False) if number]
 
 
 def _scale(found: Sequence[Bin]) -> Scale:
-    high = max(each.high for each in found)
-    low = min(each.low or each.high / 2 for each in found)
-    return logarithmic(low, high) if high / low > _WIDE else linear([high], zero=True)
+    return logarithmic(min(each.low for each in found), max(each.high for each in found))
 
 
 def _histogram(cell: Cell, scale: Scale) -> Markup:
-    """Bars whose area, on the axis as drawn, is proportional to their number of attempts."""
-    bars = []
-    for found in bins(cell):
-        left, right = scale.share(found.low), scale.share(found.high)
-        width = max(right - left, 0.002)
-        bars.append((left, width, found.number / width))
-    tallest = max(height for _, _, height in bars)
-    shapes = [_rect(left, width, height / tallest) for left, width, height in bars]
+    found = bins(cell)
+    most = max(each.number for each in found)
+    shapes = [_rect(scale, each, most) for each in found]
     median = vertical(scale.at(cell["latency_s"]["p50"]), _HEIGHT, "median")
     return drawing(_HEIGHT, grid(scale, _HEIGHT), shapes, median)
 
 
-def _rect(left: float, width: float, height: float) -> Markup:
-    tall = max(1.5, height * (_HEIGHT - 4))
+def _rect(scale: Scale, found: Bin, most: int) -> Markup:
+    """A bar as high as its number of attempts; bins are equally wide on this axis."""
+    left, right = scale.share(found.low), scale.share(found.high)
+    tall = max(1.0, found.number / most * (_HEIGHT - 4))
     return tag(
         "rect",
+        tag("title", f"{latency(found.low)} to {latency(found.high)}: {count(found.number)}"),
         x=f"{100 * left:.2f}%",
-        width=f"{100 * width:.2f}%",
+        width=f"{100 * (right - left):.2f}%",
         y=f"{_HEIGHT - tall:.1f}",
         height=f"{tall:.1f}",
         class_="bar",
@@ -92,9 +91,7 @@ def throughput(points: Sequence[Sequence[float]]) -> Markup:
         return tag("p", "The run was too short to show its course.", class_="note")
     times, finished, tokens = zip((0.0, 0, 0), *points, strict=True)
     panels = [
-        _panel(
-            "Attempts finished", count(finished[-1]), times, list(zip(times, finished, strict=True)), count
-        ),
+        _panel("Attempts finished", count(finished[-1]), times, list(zip(times, finished, strict=True)), count),
         _panel("Attempts per second", _mean(times, finished), times, _rates(times, finished), figure),
         _panel("Tokens out per second", _mean(times, tokens), times, _rates(times, tokens), figure),
     ]
@@ -135,9 +132,7 @@ def _panel(
     """One small area plot: its figure in words above, time below."""
     across = Scale(times[0], times[-1], ())
     up = linear([value for _, value in points], zero=True)
-    path = " ".join(
-        f"{1000 * across.share(time):.1f},{100 - 100 * up.share(value):.2f}" for time, value in points
-    )
+    path = " ".join(f"{1000 * across.share(time):.1f},{100 - 100 * up.share(value):.2f}" for time, value in points)
     shape: dict[str, Any] = {
         "viewBox": "0 0 1000 100",
         "preserveAspectRatio": "none",

@@ -1,0 +1,1 @@
+"""Running a plan: engine, journal, state, scores, results."""

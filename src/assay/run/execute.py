@@ -106,9 +106,7 @@ class Execution:
             return ResponseCache(home() / "responses.sqlite")
         return None
 
-    async def _model(
-        self, model: Model, requests: Requests, budget: Budget, cache: ResponseCache | None
-    ) -> None:
+    async def _model(self, model: Model, requests: Requests, budget: Budget, cache: ResponseCache | None) -> None:
         cells = [number for number, cell in enumerate(self.plan.cells) if cell.model == model.name]
         if next(self.state.pending(cells, retry_errors=True), None) is None:
             return
@@ -148,7 +146,7 @@ class Execution:
     def append(self, record: Mapping[str, Any], /) -> None:
         """Keep a finished attempt."""
         self._writer.append(record)
-        self.state.add(record)
+        self.state.add(record["index"], record["outcome"])
 
     def finished(self, attempt: Attempt, outcome: Outcome, tokens_out: int | None) -> None:
         """Pass it on, and put the totals into the events once a second."""

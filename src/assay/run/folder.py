@@ -1,11 +1,11 @@
 """A run directory: where each file is, how it is made, and how its samples and attempts are read back.
 
-    plan.json          what runs
-    samples/*.jsonl    the samples asked and shown, so that a run can be read and scored again with nothing else
-    attempts/*.jsonl   the journal
-    scores/*.jsonl     one line per attempt and scorer, after a header that names the scorers
-    events.jsonl       progress
-    results.json       derived    report.html   derived    manifest.json   the seal
+plan.json          what runs
+samples/*.jsonl    the samples asked and shown, so that a run can be read and scored again with nothing else
+attempts/*.jsonl   the journal
+scores/*.jsonl     one line per attempt and scorer, after a header that names the scorers
+events.jsonl       progress
+results.json       derived    report.html   derived    manifest.json   the seal
 """
 
 from __future__ import annotations

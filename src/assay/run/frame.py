@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.plan.plan import Plan
@@ -10,6 +11,9 @@ from assay.run.folder import RunFolder
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyRelation
+
+MOST_BYTES = 64 << 20
+"""The longest line that can be read."""
 
 _ATTEMPT = {
     "attempt": "VARCHAR",
@@ -46,21 +50,19 @@ def frame(folder: RunFolder, plan: Plan) -> DuckDBPyRelation:
     import duckdb
 
     connection = duckdb.connect(":memory:", config={"threads": 1})
-    connection.execute(
-        "CREATE TABLE cells (cell INTEGER, model VARCHAR, prompt VARCHAR, task VARCHAR, scorer VARCHAR)"
-    )
+    connection.execute("CREATE TABLE cells (cell INTEGER, model VARCHAR, prompt VARCHAR, task VARCHAR, scorer VARCHAR)")
     scorers = scores.current(folder, plan)
     names = {task: scores.scorer_id(scorer) for task, scorer in scorers.items()}
     rows = [
-        (number, cell.model, cell.prompt, cell.task, names.get(cell.task))
-        for number, cell in enumerate(plan.cells)
+        (number, cell.model, cell.prompt, cell.task, names.get(cell.task)) for number, cell in enumerate(plan.cells)
     ]
     connection.executemany("INSERT INTO cells VALUES (?, ?, ?, ?, ?)", rows)
     kinds = {metric["name"]: metric["kind"] for scorer in scorers.values() for metric in scorer.metrics}
-    columns = ["".join(f", {_metric(name, kind)}" for name, kind in sorted(kinds.items()))]
-    return connection.sql(_QUERY.format(
-        attempts=_files(folder.attempts, _ATTEMPT), scores=_files(folder.scores, _SCORE), metrics=columns[0]
-    ))
+    metrics = "".join(f", {_metric(name, kind)}" for name, kind in sorted(kinds.items()))
+    query = _QUERY.format(
+        attempts=_files(folder.attempts, _ATTEMPT), scores=_files(folder.scores, _SCORE), metrics=metrics
+    )
+    return connection.sql(query)
 
 
 _QUERY = """
@@ -84,20 +86,16 @@ _TYPES = {"pass": "BOOLEAN", "measure": "DOUBLE", "label": "VARCHAR"}
 def _metric(name: str, kind: str) -> str:
     quoted = name.replace('"', '""')
     path = name.replace("'", "''").replace('"', "")
-    return f"CAST(json_extract_string(s.metrics, '$.\"{path}\"') AS {_TYPES[kind]}) AS \"{quoted}\""
+    return f'CAST(json_extract_string(s.metrics, \'$."{path}"\') AS {_TYPES[kind]}) AS "{quoted}"'
 
 
-def _files(journal_folder: object, columns: dict[str, str]) -> str:
+def _files(journal_folder: Path, columns: dict[str, str]) -> str:
     """The journal as a DuckDB table function; an empty table of the same columns where there is no segment."""
-    from pathlib import Path
-
-    paths = journal.segments(Path(str(journal_folder)))
+    paths = journal.segments(journal_folder)
     if not paths:
         nothing = ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in columns.items())
         return f"(SELECT {nothing} WHERE false)"
     listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
     kinds = ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items())
-    return (
-        f"(SELECT * FROM read_json([{listed}], format = 'newline_delimited', columns = {{{kinds}}}, "
-        "maximum_object_size = 67108864))"
-    )
+    options = f"format = 'newline_delimited', columns = {{{kinds}}}, maximum_object_size = {MOST_BYTES}"
+    return f"(SELECT * FROM read_json([{listed}], {options}))"  # noqa: S608 - paths are quoted above

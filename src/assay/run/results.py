@@ -55,7 +55,12 @@ class MetricFold:
         """The metric's line in the results."""
         spec = {key: self.spec[key] for key in ("name", "kind", "higher_is_better", "help")}
         if self.spec["kind"] == "label":
-            return {**spec, "primary": primary, "n": self.labels.total(), "counts": dict(sorted(self.labels.items()))}
+            return {
+                **spec,
+                "primary": primary,
+                "n": self.labels.total(),
+                "counts": dict(sorted(self.labels.items())),
+            }
         interval = self.interval()
         return {
             **spec,
@@ -178,9 +183,7 @@ def _empty(plan: Plan, number: int, scorers: scores.Scorers) -> CellFold:
     return CellFold(number, planned, metrics=metrics)
 
 
-def _fold_scores(
-    folder: RunFolder, plan: Plan, state: State, scorers: scores.Scorers, cells: list[CellFold]
-) -> None:
+def _fold_scores(folder: RunFolder, plan: Plan, state: State, scorers: scores.Scorers, cells: list[CellFold]) -> None:
     names = {task: scores.scorer_id(scorer) for task, scorer in scorers.items()}
     clusters = {task: _clusters(folder, plan, task) for task in plan.tasks}
     seen = bytearray(len(plan))
@@ -272,6 +275,4 @@ def _flags(row: Mapping[str, Any], max_tokens: int) -> list[dict[str, Any]]:
         flags.append(("incomplete", f"{row['finished']} of {row['planned']} attempts are finished"))
     if not row["metrics"]:
         flags.append(("not_scored", "completions are stored but not scored: nothing may execute them here"))
-    return [
-        {"level": "warning", "code": code, "message": message, "cell": row["cell"]} for code, message in flags
-    ]
+    return [{"level": "warning", "code": code, "message": message, "cell": row["cell"]} for code, message in flags]

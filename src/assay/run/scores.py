@@ -139,11 +139,14 @@ class ScoreIndex:
         for number, file in enumerate(self._files):
             offset = 0
             for line in file:
-                record = orjson.loads(line) if offset and line.endswith(b"\n") else None
-                if record and record["scorer"] == names.get(plan.cells[record["cell"]].task):
-                    if record["revision"] == state.lines[record["index"]] - 1:
-                        self._places[record["index"]] = number << _OFFSET_BITS | offset
+                if offset and line.endswith(b"\n"):
+                    self._add(plan, state, names, orjson.loads(line), number << _OFFSET_BITS | offset)
                 offset += len(line)
+
+    def _add(self, plan: Plan, state: State, names: Mapping[str, str], record: Mapping[str, Any], place: int) -> None:
+        current_scorer = record["scorer"] == names.get(plan.cells[record["cell"]].task)
+        if current_scorer and record["revision"] == state.lines[record["index"]] - 1:
+            self._places[record["index"]] = place
 
     def get(self, index: int) -> dict[str, Any] | None:
         """The current score of an attempt, None where it has none."""

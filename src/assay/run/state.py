@@ -79,9 +79,9 @@ class State:
         self.spent.seconds += self._clock[1] - self._clock[0]
         self._clock = (0.0, 0.0)
 
-    def add(self, record: dict[str, Any]) -> None:
+    def add(self, index: int, outcome: str) -> None:
         """Count a line that this process has just written."""
-        self._count(record["index"], _CODES[record["outcome"]])
+        self._count(index, _CODES[outcome])
 
     def revision(self, attempt: Attempt) -> int:
         """The revision that the attempt's next line bears: how many it has."""

@@ -9,6 +9,7 @@ answer.
 from __future__ import annotations
 
 import functools
+import re
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,10 @@ SECONDS = 0.25
 
 LONGEST_TEXT = 200_000
 LONGEST_PATTERN = 2_000
+LARGEST = 100_000
+"""How large a pattern may be with its counted repetitions written out, as `regex` does when it compiles."""
 
+_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*+\]|\{(?P<count>\d{1,9})(?:,(?P<most>\d{0,9}))?\}|.", re.DOTALL)
 FLAGS = {"i": "IGNORECASE", "m": "MULTILINE", "s": "DOTALL", "x": "VERBOSE"}
 
 
@@ -34,21 +38,35 @@ def compiled(pattern: str, flags: str = "") -> Pattern[str]:
 
     if len(pattern) > LONGEST_PATTERN:
         raise ValueError(f"longer than {LONGEST_PATTERN} characters")
+    if _size(pattern) > LARGEST:
+        raise ValueError(f"its repetitions multiply to more than {LARGEST:,} steps")
     try:
         options = [getattr(regex, FLAGS[flag]) for flag in flags]
-        return regex.compile(
-            pattern, functools.reduce(lambda one, other: one | other, options, regex.VERSION0)
-        )
+        return regex.compile(pattern, functools.reduce(lambda one, other: one | other, options, regex.VERSION0))
     except (regex.error, RecursionError, OverflowError) as error:
         raise ValueError(str(error)) from None
+
+
+def _size(pattern: str) -> int:
+    """How many parts the pattern has when each `{n}` is written out."""
+    sizes, last = [0], 1
+    for token in _TOKEN.finditer(pattern):
+        if token[0] == "(":
+            sizes.append(0)
+        elif token["count"]:
+            times = int(token["most"] or token["count"])
+            sizes[-1] += last * (times - 1)
+            last *= times
+        else:
+            last = max(1, sizes.pop()) if token[0] == ")" and len(sizes) > 1 else 1
+            sizes[-1] += last
+    return sum(sizes)
 
 
 def search(pattern: Pattern[str], text: str, *, last: bool = False) -> Match[str] | None:
     """The first (or last) match of a compiled pattern, or None. Raises ScorerError at a limit."""
     if len(text) > LONGEST_TEXT:
-        raise ScorerError(
-            f"a text of {len(text):,} characters is too long to search; at most {LONGEST_TEXT:,}"
-        )
+        raise ScorerError(f"a text of {len(text):,} characters is too long to search; at most {LONGEST_TEXT:,}")
     try:
         if not last:
             return pattern.search(text, timeout=SECONDS)

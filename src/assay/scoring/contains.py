@@ -32,9 +32,7 @@ class Contains:
         text = self._folded(completion.text)
         found = next((wanted for wanted in some if self._folded(wanted) in text), None)
         wrong = [f"no {_listed(some)} in the answer"] if some and found is None else []
-        wrong += [
-            f"no {shown(every)} in the answer" for every in self.every if self._folded(every) not in text
-        ]
+        wrong += [f"no {shown(every)} in the answer" for every in self.every if self._folded(every) not in text]
         if wrong:
             return Score({"accuracy": False}, None, "; ".join(wrong) + cut(completion))
         return Score({"accuracy": True}, found, f"{shown(found)} occurs" if found else "all texts occur")

@@ -40,14 +40,10 @@ class JsonSchema:
         if why := unanswered(completion):
             return Score({"valid": False, "parsed": False}, None, why)
         if len(completion.text) > LONGEST_TEXT:
-            raise ScorerError(
-                f"a completion of {len(completion.text):,} characters; at most {LONGEST_TEXT:,}"
-            )
+            raise ScorerError(f"a completion of {len(completion.text):,} characters; at most {LONGEST_TEXT:,}")
         found = find(completion.text)
         if found is None:
-            return Score(
-                {"valid": False, "parsed": False}, None, f"the answer holds no JSON{cut(completion)}"
-            )
+            return Score({"valid": False, "parsed": False}, None, f"the answer holds no JSON{cut(completion)}")
         text, value = found
         wrong = validation.first_error(self.validator, value)
         return Score({"valid": wrong is None, "parsed": True}, text, wrong or "the schema accepts it")
@@ -57,9 +53,7 @@ def json_schema(options: Mapping[str, Any]) -> Scorer:
     """Options: `schema`: a JSON Schema of draft 2020-12, an object."""
     given = Options("json_schema", options)
     given.require("schema")
-    schema = given.value(
-        "schema", {}, lambda value: isinstance(value, Mapping), "a JSON Schema, as an object"
-    )
+    schema = given.value("schema", {}, lambda value: isinstance(value, Mapping), "a JSON Schema, as an object")
     try:
         validator = validation.prepared(schema)
     except ValueError as error:

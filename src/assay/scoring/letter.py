@@ -44,18 +44,17 @@ def _ladder(choices: int) -> Ladder:
     answer = r"\b(?i:answer)(?i:\s++is\b|\s++would\s++be\b)?\s*+:?\s*+(?i:option\s++|choice\s++)?"
     boxed = r"\\boxed\{(?:\\text\{)?"
     option = r"\b(?i:choose|option|choice)\s*+:?\s*+"
+    more = rf"(?<!,)(?!\s*+(?:,|/|or\b|and\b)\s*+[(\[]?{upper}\b)|(?<=,)(?!\s*+{upper}\b)"
     label = re.compile(rf"(?m)^[ \t]*+{quote}({upper}){quote}(?:[.):]|[ \t]*+$)")
     return Ladder(
-        re.compile(
-            rf"{quote}(?:{bracketed}|({either}){quote}(?:[.):](?=\s|$)|,(?=\s)(?!\s*{upper}\b)|[.,]?{quote}$))"
-        ),
+        re.compile(rf"{quote}(?:{bracketed}|({either}){quote}(?:[.):,](?=\s)|[.):,]?{quote}$))(?:{more})"),
         label,
         (
             re.compile(rf"(?m)(?:{answer}|{boxed}){quote}(?:{bracketed}|{bare})"),
             re.compile(rf"(?m){option}{quote}(?:{bracketed}|{bare})"),
             re.compile(rf"[(\[{{]{quote}({upper}){quote}[)\]}}]"),
             label,
-            re.compile(rf"(?<![\w'’])({upper})(?![\w'’])(?!(?<=[AI])\s+\w\w)"),
+            re.compile(rf"(?<![\w'’])({upper})(?![\w'’])(?!(?<=[AI])\s+(?!(?:or|and)\b)\w\w)"),
         ),
     )
 
@@ -69,7 +68,7 @@ def chosen(text: str, choices: tuple[str, ...]) -> tuple[int | None, str]:
     opening = ladder.opening.match(first)
     if opening and (opening.end() == len(first) or not _repeats_choices(ladder, text)):
         return _index(opening), opening[0].strip()
-    if (index := _the_choice(first, choices)) is not None:
+    if not opening and (index := _the_choice(first, choices)) is not None:
         return index, first
     for rule in ladder.others:
         found = {_index(match): match[0].strip() for match in rule.finditer(text)}

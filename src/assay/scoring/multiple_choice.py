@@ -28,9 +28,7 @@ def _check(sample: Sample) -> None:
     if not 2 <= count <= len(LETTERS):
         raise ScorerError(f"sample {sample.id!r} has {count} choices; 2 to {len(LETTERS)} can be scored")
     if not gold or not gold < set(range(count)):
-        raise ScorerError(
-            f"sample {sample.id!r}: {sorted(gold)} are not some of its {count} choices, the right ones"
-        )
+        raise ScorerError(f"sample {sample.id!r}: {sorted(gold)} are not some of its {count} choices, the right ones")
 
 
 def _names(indices: Sequence[int]) -> str:
@@ -114,9 +112,7 @@ class ByLetter:
             why = f"no choice can be read from the answer: {words}{cut(completion)}"
             return Score({"accuracy": False, "extracted": False}, None, why)
         right = index in sample.gold
-        why = f"{shown(words)} chooses {LETTERS[index]}, " + (
-            "right" if right else f"not {_names(sample.gold)}"
-        )
+        why = f"{shown(words)} chooses {LETTERS[index]}, " + ("right" if right else f"not {_names(sample.gold)}")
         return Score({"accuracy": right, "extracted": True}, LETTERS[index], why)
 
 

@@ -112,9 +112,7 @@ class NormalizedExactMatch:
     name: ClassVar[str] = "normalized_exact_match"
     needs: ClassVar[Literal["text"]] = "text"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric(
-            "accuracy", help="the answer is the target, case, punctuation, articles and spacing set aside"
-        ),
+        Metric("accuracy", help="the answer is the target, case, punctuation, articles and spacing set aside"),
     )
 
     def score(self, sample: Sample, completion: Completion) -> Score:

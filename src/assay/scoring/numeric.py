@@ -64,9 +64,7 @@ def _cued(text: str) -> Quantity | None:
     stop = end.start() if end else len(text)
     equals = text.rfind("=", cue.end(), stop)
     start = max(cue.end(), equals + 1)
-    return next(quantity.all_in(text, start, stop), None) or next(
-        quantity.all_in(text, cue.end(), stop), None
-    )
+    return next(quantity.all_in(text, start, stop), None) or next(quantity.all_in(text, cue.end(), stop), None)
 
 
 def _whole(found: Quantity | None, text: str, was_cut: bool) -> Quantity | None:
@@ -114,9 +112,7 @@ class Numeric:
         """Raises ScorerError where the sample's target does not give exactly one number."""
         wanted = reference(sample.target)
         if wanted is None:
-            raise ScorerError(
-                f"sample {sample.id!r}: the target {shown(sample.target)} does not give one number"
-            )
+            raise ScorerError(f"sample {sample.id!r}: the target {shown(sample.target)} does not give one number")
         if why := unanswered(completion):
             return _score(None, False, False, why)
         marked, found = answers(completion.text, completion.finish == "length")

@@ -91,11 +91,7 @@ class Options:
 
 def _is_texts(given: Any) -> bool:
     items = [given] if isinstance(given, str) else given
-    return (
-        isinstance(items, list | tuple)
-        and bool(items)
-        and all(isinstance(item, str) and item for item in items)
-    )
+    return isinstance(items, list | tuple) and bool(items) and all(isinstance(item, str) and item for item in items)
 
 
 def shown(value: Any, limit: int = 80) -> str:

@@ -22,9 +22,7 @@ def _installed() -> dict[str, EntryPoint]:
     for point in entry_points(group=GROUP):
         other = found.setdefault(point.name, point)
         if other.value != point.value:
-            raise ConfigError(
-                f"two packages offer a scorer named {point.name!r}: {other.value}, {point.value}"
-            )
+            raise ConfigError(f"two packages offer a scorer named {point.name!r}: {other.value}, {point.value}")
     return found
 
 

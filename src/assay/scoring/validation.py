@@ -81,6 +81,8 @@ _KEYWORDS = {
     "additionalProperties": _additional_properties,
     "uniqueItems": _unique_items,
 }
+# Formats are annotations here; the metaschema's "regex" would be Python's `re`, which knows fewer patterns.
+_NO_FORMATS = jsonschema.FormatChecker(formats=())
 _extend: Any = jsonschema.validators.extend
 _Validator = _extend(
     jsonschema.Draft202012Validator,
@@ -93,16 +95,20 @@ def prepared(schema: Mapping[str, Any]) -> Any:
     if schema.get("$schema", DRAFT).rstrip("#") != DRAFT:
         raise ValueError(f"$schema is {shown(schema['$schema'])}; only {DRAFT} is known")
     try:
-        jsonschema.Draft202012Validator.check_schema(schema)
+        jsonschema.Draft202012Validator.check_schema(schema, format_checker=_NO_FORMATS)
         base = schema.get("$id", "")
         resource = DRAFT202012.create_resource(schema)
         registry = REGISTRY.with_resource(base, resource).crawl()
+        keywords: set[str] = set()
         for part, resolver in _parts(resource, registry.resolver(base)):
             _check(part, resolver)
+            keywords |= part.keys()
     except SchemaError as error:
         raise ValueError(f"at {error.json_path}: {_short(error.message)}") from None
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+    if {"unevaluatedProperties", "patternProperties"} <= keywords:
+        raise ValueError("unevaluatedProperties beside patternProperties is not supported")
     return _Validator(schema, registry=registry)
 
 
@@ -127,8 +133,6 @@ def _check(part: Mapping[str, Any], resolver: Any) -> None:
             bounded.compiled(pattern)
         except ValueError as error:
             raise ValueError(f"{shown(pattern)} is not a regular expression: {error}") from None
-    if "unevaluatedProperties" in part and "patternProperties" in part:
-        raise ValueError("unevaluatedProperties beside patternProperties is not supported")
 
 
 def first_error(validator: Any, value: Any) -> str | None:

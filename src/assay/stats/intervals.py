@@ -84,9 +84,7 @@ def clustered_rate(counts: Sequence[int], passes: Sequence[int], confidence: flo
     return Interval(k / n, low, high, n, size, confidence, f"{method}-clustered")
 
 
-def _clustered_bounds(
-    groups: list[tuple[int, int]], k: int, n: int, confidence: float
-) -> tuple[float, float, str]:
+def _clustered_bounds(groups: list[tuple[int, int]], k: int, n: int, confidence: float) -> tuple[float, float, str]:
     size, p = len(groups), k / n
     if k in (0, n):
         return *_exact_bounds(k * size / n, size, confidence), "clopper-pearson"

@@ -28,9 +28,7 @@ def smallest_difference(n: int, discordance: float, alpha: float = 0.05, power: 
     return found if found is not None and found <= discordance else None
 
 
-def smallest_difference_unpaired(
-    n: int, rate: float = 0.5, alpha: float = 0.05, power: float = 0.8
-) -> float | None:
+def smallest_difference_unpaired(n: int, rate: float = 0.5, alpha: float = 0.05, power: float = 0.8) -> float | None:
     """The same for two systems that answer n different samples each, both right about `rate` of the time."""
     _check(rate, alpha, power)
     return _difference(n, 2 * rate * (1 - rate), alpha, power)

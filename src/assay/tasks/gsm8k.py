@@ -28,8 +28,7 @@ TASK = Task(
             "jsonl",
             parse,
             "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14",
-            origin="https://github.com/openai/grade-school-math, "
-            "commit 3101c7d5072418e28b9008a6636bde82a006892c",
+            origin="https://github.com/openai/grade-school-math, commit 3101c7d5072418e28b9008a6636bde82a006892c",
             licence=_LICENCE,
         ),
         hub(

@@ -24,8 +24,7 @@ TASK = Task(
             "jsonl.gz",
             parse,
             "daa7661c8189924068069b0872a440b491edb60f8bdf431d5957adc88d18bae5",
-            origin="https://github.com/evalplus/humanevalplus_release, "
-            "commit 200defce9e3429d28ca215b6dd061c0f7f31c18b",
+            origin="https://github.com/evalplus/humanevalplus_release, commit 200defce9e3429d28ca215b6dd061c0f7f31c18b",
             licence=_LICENCE,
         ),
         hub(

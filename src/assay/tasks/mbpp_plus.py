@@ -42,8 +42,7 @@ TASK = Task(
             "jsonl.gz",
             parse,
             "7a5aec547b134fa297ee6c45f829298aa3f58de02547b8d8a5c3d85d9cb10efc",
-            origin="https://github.com/evalplus/mbppplus_release, "
-            "commit dadf43da556a00f7bacd71cb154f2932757d9144",
+            origin="https://github.com/evalplus/mbppplus_release, commit dadf43da556a00f7bacd71cb154f2932757d9144",
             licence=_LICENCE,
         ),
         hub(

