@@ -41,6 +41,7 @@ def score(text, schema=PERSON, finish=None):
         ('{"name": "Ada", "age": NaN}', NOTHING),
         ("{'name': 'Ada'}", NOTHING),
         ('{"all": {"name": "Ada"}, ', NOTHING),
+        ('["never closed ] {}', NOTHING),
         ("", NOTHING),
     ],
 )

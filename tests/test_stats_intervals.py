@@ -18,7 +18,6 @@ from assay.stats.intervals import (
 )
 from assay.stats.moments import Moments
 
-
 counts = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 confidences = st.sampled_from([0.5, 0.9, 0.95, 0.99])
 
@@ -153,6 +152,17 @@ def test_one_cluster_says_nothing_about_others():
 def test_equal_rates_in_all_clusters_are_not_taken_for_certainty(confidence):
     found = clustered_rate([2] * 40, [1] * 40, confidence)
     assert found.high - found.low >= rate(40, 80, confidence).high - rate(40, 80, confidence).low
+
+
+def test_clusters_more_alike_than_chance_are_no_more_than_their_tries():
+    found = clustered_rate([2] * 40, [1] * 39 + [2])
+    assert found.high - found.low >= rate(41, 80).high - rate(41, 80).low
+
+
+def test_rounding_is_no_variation():
+    found = clustered_mean([3, 7] * 10, [0.1 * 3, 0.1 * 7] * 10)
+    assert found.value == pytest.approx(0.1)
+    assert (found.low, found.high) == (None, None)
 
 
 def test_empty_clusters_do_not_count():

@@ -67,6 +67,12 @@ def test_zero_and_tiny_values_count():
     assert made.quantile(0.999) == pytest.approx(5.0, rel=ERROR)
 
 
+def test_the_rank_counts_from_zero_as_the_exact_form_does():
+    made = sketch([1.0] * 3000 + [100.0] * 3001)
+    assert made.quantile(0.5) == pytest.approx(100, rel=ERROR)
+    assert made.quantile(0.4999) == pytest.approx(1, rel=ERROR)
+
+
 def test_no_values_have_no_quantiles():
     made = Sketch()
     assert (made.count, made.mean, made.min, made.max, made.quantile(0.5)) == (0, None, None, None, None)

@@ -9,11 +9,11 @@ for entry in assay.open("runs/quickstart-1a2b3c4d"):
 from __future__ import annotations
 
 import asyncio
-import sys
+import shlex
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,10 +44,10 @@ Progress = Callable[[str, int], None]
 class Run:
     """A run on disk. Iterating yields its attempts one by one with their scores, never all of them at once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, plan: Plan | None = None) -> None:
         self.path = path
         self._folder = RunFolder(path)
-        self.plan: Plan = self._folder.plan()
+        self.plan: Plan = plan or self._folder.plan()
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {len(self.plan)} attempts, {'sealed' if self.sealed else 'not sealed'})"
@@ -127,7 +127,7 @@ class Options:
     out: Path | None = None
     fresh: bool = False
     retry_errors: bool = False
-    command: Sequence[str] = field(default_factory=lambda: tuple(sys.argv))
+    command: Sequence[str] = ()
     report: bool = True
 
 
@@ -148,7 +148,7 @@ def evaluate(
     """
     asked, where = read_spec(spec)
     options = Options(Path(out) if out else None, fresh, retry_errors)
-    return carry_out(build(asked, where, progress), asked, options, watch, progress)
+    return carry_out(build(asked, where, progress), asked, options, watch)
 
 
 def read_spec(spec: Spec | str | Path | Mapping[str, Any]) -> tuple[Spec, Locations]:
@@ -170,7 +170,6 @@ def carry_out(
     spec: Spec,
     options: Options,
     watch: Watch | None = None,
-    progress: Progress | None = None,
 ) -> Run:
     """Run, score and seal a plan, or go on where an earlier process stopped."""
     plan = draft.plan
@@ -180,17 +179,17 @@ def carry_out(
         state = State.read(folder, plan)
         sealed = folder.manifest.exists()
         if sealed and not (options.retry_errors and state.errors()):
-            return Run(folder.path)
+            return Run(folder.path, plan)
         set_aside(folder)
-        _work(folder, draft, spec, options, state, watch, progress)
-    return Run(folder.path)
+        _work(folder, draft, spec, options, state, watch)
+    return Run(folder.path, plan)
 
 
 def _prepare(folder: RunFolder, draft: Draft, *, fresh: bool) -> None:
     if folder.exists and fresh:
         _keep_old(folder.path)
     if folder.exists:
-        if folder.plan().digest != draft.plan.digest:
+        if not folder.holds(draft.plan):
             raise ConfigError(
                 f"{folder.path} holds another plan",
                 hint="choose another --out, or --fresh to start over there",
@@ -217,7 +216,6 @@ def _work(
     options: Options,
     state: State,
     watch: Watch | None,
-    progress: Progress | None,
 ) -> None:
     plan = draft.plan
     events = EventLog(next_log(folder.path, folder.sealed()))
@@ -226,10 +224,12 @@ def _work(
         _wait_for(execution.run())
         _derive(folder, plan, State.read(folder, plan), planned(plan))
         if options.report:
-            write_report(folder.path)
+            write_report(folder.path, plan)
         events.emit("sealing")
     except AssayError as error:
         events.emit("stopped", error=type(error).__name__, message=error.message)
+        if options.command:
+            error.hint = f"what is finished is kept in {folder.path}; to resume: {shlex.join(options.command)}"
         # What is finished can be looked at; where even that fails, the first error is the one to tell.
         with suppress(AssayError, OSError):
             _derive(folder, plan, State.read(folder, plan), planned(plan))
@@ -271,23 +271,23 @@ def score(path: str | Path, scorers: Scorers | None = None, *, command: Sequence
         set_aside(folder)
         state = State.read(folder, run.plan)
         _derive(folder, run.plan, state, scorers if scorers is not None else planned(run.plan))
-        write_report(folder.path)
+        write_report(folder.path, run.plan)
         if state.finished == len(run.plan):
             seal(
                 folder,
                 plan=run.plan.digest,
                 synthetic=run.plan.synthetic,
-                command=command or sys.argv,
+                command=command,
                 environment=environment,
             )
     return open(path)
 
 
-def write_report(path: Path) -> None:
+def write_report(path: Path, plan: Plan) -> None:
     """Write a run's `report.html`."""
     from assay.report import html
 
-    run = Run(path)
+    run = Run(path, plan)
     html.write(run.report, run.results, run.plan.to_json(), run, run.request)
 
 

@@ -201,7 +201,6 @@ class _Builder:
         )
         self.selections[name] = chosen
         self._check_selection(name, chosen, few_shot)
-        ids = [sample for sample, _ in dataset.keys()]
         return TaskPlan(
             name=name,
             task=task.name,
@@ -215,8 +214,8 @@ class _Builder:
             few_shot=few_shot,
             scorer=scoring.scorer,
             code_exec_policy=scoring.policy,
-            samples=tuple(ids[position] for position in chosen.scored),
-            demos=tuple(ids[position] for position in chosen.demos),
+            samples=chosen.ids,
+            demos=chosen.shown,
             excluded=tuple(asdict(exclusion) for exclusion in chosen.excluded),
             cluster=spec.cluster or task.cluster,
             chance=_chance(dataset, chosen, scoring.scorer),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -28,25 +29,26 @@ class Exclusion:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Positions in the data set: `demos` are shown, `scored` are asked, `excluded` are neither."""
+    """Positions in the data set: `demos` are shown, `scored` are asked (`ids` names them), `excluded` are neither."""
 
     demos: tuple[int, ...]
-    scored: tuple[int, ...]
+    scored: Sequence[int]
     excluded: tuple[Exclusion, ...]
+    shown: tuple[str, ...]
+    ids: tuple[str, ...]
 
 
-def order(ids: Sequence[str], seed: int, name: str) -> list[int]:
+def order(ids: Sequence[str], seed: int, name: str) -> Sequence[int]:
     """All positions, ordered by `seed`; a seed of 0 keeps the order of the file.
 
     Each sample is ranked by SHA-256 of (seed, name, id), so the order is the same on every machine and Python, and
     adding samples to a file does not reshuffle those already in it.
     """
-    positions = list(range(len(ids)))
-    if seed:
-        prefix = hashlib.sha256(f"{seed}\0{name}\0".encode())
-        ranks = [_rank(prefix.copy(), sample) for sample in ids]
-        positions.sort(key=ranks.__getitem__)
-    return positions
+    if not seed:
+        return range(len(ids))
+    prefix = hashlib.sha256(f"{seed}\0{name}\0".encode())
+    ranks = [_rank(prefix.copy(), sample) for sample in ids]
+    return array("L", sorted(range(len(ids)), key=ranks.__getitem__))
 
 
 def _rank(prefix: hashlib._Hash, sample: str) -> bytes:
@@ -60,23 +62,29 @@ def select(dataset: SampleSource, *, seed: int, name: str, few_shot: int, limit:
     A sample with a demonstration's id or content is never scored, nor one that nearly repeats a demonstration;
     two demonstrations never say the same. The limit comes last, so exclusion does not shrink it.
     """
-    keys = list(dataset.keys()) if few_shot else [(sample, b"") for sample, _ in dataset.keys()]
-    ordered = order([sample for sample, _ in keys], seed, name)
-    demos = _draw(ordered, keys, few_shot)
+    ids = [sample for sample, _ in dataset.keys()]
+    ordered = order(ids, seed, name)
+    demos = _draw(ordered, [content for _, content in dataset.keys()], few_shot) if few_shot else ()
     reasons = dataset.duplicates(demos)
-    scored = [position for position in ordered if position not in reasons]
-    excluded = [Exclusion(keys[position][0], reason) for position, reason in sorted(reasons.items())]
-    return Selection(tuple(demos), tuple(scored[:limit]), tuple(excluded))
+    scored = ordered if not reasons else array("L", (number for number in ordered if number not in reasons))
+    scored = scored[:limit]
+    return Selection(
+        demos,
+        scored,
+        tuple(Exclusion(ids[position], reason) for position, reason in sorted(reasons.items())),
+        tuple(ids[position] for position in demos),
+        tuple(ids[position] for position in scored),
+    )
 
 
-def _draw(ordered: list[int], keys: list[tuple[str, bytes]], few_shot: int) -> list[int]:
+def _draw(ordered: Sequence[int], contents: Sequence[bytes], few_shot: int) -> tuple[int, ...]:
     """The first `few_shot` positions whose contents differ."""
     demos: list[int] = []
     seen: set[bytes] = set()
     for position in ordered:
         if len(demos) == few_shot:
             break
-        if keys[position][1] not in seen:
-            seen.add(keys[position][1])
+        if contents[position] not in seen:
+            seen.add(contents[position])
             demos.append(position)
-    return demos
+    return tuple(demos)

@@ -19,15 +19,15 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _FOLDER.glob(f"*{_ENDING}")))
 
 
-def find(name_or_path: str, folder: Path | None = None) -> Prompt:
-    """A built-in prompt, or the one in a file whose path ends in `.md`, relative to `folder`.
+def find(name_or_path: str) -> Prompt:
+    """A built-in prompt, or the one in a file whose path ends in `.md`.
 
     Raises ConfigError where there is no such prompt, or with every problem of the file.
     """
     if name_or_path in names():
         return _builtin(name_or_path)
     if name_or_path.endswith(_ENDING):
-        return read(Path(folder or ".") / Path(name_or_path).expanduser())
+        return read(Path(name_or_path).expanduser())
     if name_or_path == "default":
         raise ConfigError(Problem("'default' stands for each task's own prompt", allowed="a prompt's name"))
     allowed = f"default, {', '.join(names())}, or a file ending in {_ENDING}"

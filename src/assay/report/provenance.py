@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from assay.version import __version__
 from assay.files import canonical, pretty
 from assay.report.markup import Markup, join, tag
 from assay.report.numbers import count, words
 from assay.report.rows import cell_name
+from assay.version import __version__
 
 _ITEMS = ("models", "prompts", "tasks")
 _APART = frozenset({"cells", "schema", "spec", *_ITEMS})

@@ -82,6 +82,10 @@ class RunFolder:
             raise ConfigError(f"{self.path}: not a run directory (it has no plan.json)")
         return Plan.read(self.path / "plan.json")
 
+    def holds(self, plan: Plan) -> bool:
+        """Whether the plan here is just that one."""
+        return (self.path / "plan.json").read_bytes() == _plan_bytes(plan)
+
     def create(self, plan: Plan, samples: Iterable[tuple[str, Iterable[Sample], Iterable[Sample]]]) -> None:
         """Make the directory: for each task (name, samples asked, samples shown), then the plan.
 
@@ -92,7 +96,7 @@ class RunFolder:
                 write_atomic(self.sample_path(task), _lines(asked))
                 if plan.tasks[task].demos:
                     write_atomic(self.sample_path(task, shown=True), _lines(shown))
-            write_atomic(self.path / "plan.json", canonical(plan.to_json()) + b"\n")
+            write_atomic(self.path / "plan.json", _plan_bytes(plan))
         except OSError as error:
             raise MachineError(
                 f"cannot write the run directory {self.path}", layer="run directory", errno=error.errno
@@ -134,6 +138,10 @@ class RunFolder:
                     f"another process is working on {self.path}", layer="run directory", errno=error.errno
                 ) from None
             yield
+
+
+def _plan_bytes(plan: Plan) -> bytes:
+    return canonical(plan.to_json()) + b"\n"
 
 
 def _lines(samples: Iterable[Sample]) -> Iterator[bytes]:

@@ -156,7 +156,7 @@ def results(folder: RunFolder, plan: Plan, state: State) -> dict[str, Any]:
     _fold_scores(folder, plan, state, scorers, cells)
     rows = [_row(plan, cell) for cell in cells]
     total = sum((cell.outcomes for cell in cells), Counter[str]())
-    return {
+    content = {
         "schema": SCHEMA,
         "name": plan.name,
         "plan": plan.digest,
@@ -169,6 +169,16 @@ def results(folder: RunFolder, plan: Plan, state: State) -> dict[str, Any]:
         "throughput": timeline.points(),
         "flags": [flag for row in rows for flag in _flags(row, plan.cells[row["cell"]].sampling.max_tokens)],
     }
+    return {key: rounded(item) for key, item in content.items()}
+
+
+def rounded(value: Any) -> Any:
+    """Every float to 12 significant digits: two machines' mathematics may differ in the last of sixteen."""
+    if isinstance(value, float):
+        return float(f"{value:.12g}")
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list) else value
 
 
 def _empty(plan: Plan, number: int, scorers: scores.Scorers) -> CellFold:

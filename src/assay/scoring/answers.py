@@ -34,8 +34,7 @@ def references(sample: Sample) -> tuple[str, ...]:
 
 
 def verdict(right: bool, extracted: str, wanted: tuple[str, ...], tail: str = "") -> Score:
-    """The score of an answer that was found and compared with the right ones; its only metric is
-    `accuracy`."""
+    """The score of an answer that was found and compared with the right ones; its only metric is `accuracy`."""
     if right:
         return Score({"accuracy": True}, extracted, f"{shown(extracted)} is right")
     return Score({"accuracy": False}, extracted, f"{shown(extracted)} is not {_either(wanted)}{tail}")

@@ -17,5 +17,5 @@ def pass_at_1(options: Mapping[str, Any]) -> NoReturn:
     raise MachineError(
         "scoring pass_at_1 executes generated code; that needs the sandbox, which this version does not have",
         layer="sandbox",
-        hint="the completions can be generated and stored now, and scored by a version that has the sandbox",
+        hint="with `code_exec_policy: disabled` the completions are generated and stored, and not scored",
     )

@@ -45,8 +45,7 @@ def _fenced(text: str) -> str | None:
 
 
 def _spans(text: str) -> list[tuple[int, int]]:
-    """Where balanced braces and brackets stand that lie in no others. One left open hides what is inside
-    it."""
+    """Where balanced braces and brackets stand that lie in no others. One left open hides what is inside it."""
     spans: list[tuple[int, int]] = []
     stack: list[str] = []
     open_at = position = 0

@@ -60,8 +60,7 @@ def _ladder(choices: int) -> Ladder:
 
 
 def chosen(text: str, choices: tuple[str, ...]) -> tuple[int | None, str]:
-    """The index of the choice that `text` names and the words that say so; None and the reason where none
-    is."""
+    """The index of the choice that `text` names and the words that say so; None and the reason where none is."""
     ladder = _ladder(len(choices))
     text = text.strip()
     first = text.partition("\n")[0].strip()

@@ -53,8 +53,7 @@ def _flags(given: Any) -> bool:
 
 
 def regex(options: Mapping[str, Any]) -> Scorer:
-    """Options: `pattern`; `group` (number or name) to compare with the target; `flags`; `match`: first or
-    last."""
+    """Options: `pattern`; `group` (number or name) to compare with the target; `flags`; `match`: first or last."""
     given = Options("regex", options)
     given.require("pattern")
     pattern = given.value("pattern", "", lambda text: isinstance(text, str) and text != "", "a pattern")

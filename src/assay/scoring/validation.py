@@ -15,7 +15,7 @@ from typing import Any
 
 import jsonschema
 from jsonschema.exceptions import SchemaError, ValidationError
-from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
+from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
@@ -98,7 +98,7 @@ def prepared(schema: Mapping[str, Any]) -> Any:
         jsonschema.Draft202012Validator.check_schema(schema, format_checker=_NO_FORMATS)
         base = schema.get("$id", "")
         resource = DRAFT202012.create_resource(schema)
-        registry = REGISTRY.with_resource(base, resource).crawl()
+        registry: Any = Registry().with_resource(base, resource).crawl()
         keywords: set[str] = set()
         for part, resolver in _parts(resource, registry.resolver(base)):
             _check(part, resolver)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path as File
 
 from assay.document import Path, dotted
 from assay.document.tree import line_of
@@ -45,7 +44,3 @@ class Locations:
         """The option that set `path` or something around it, such as `--limit`; None where none did."""
         ends = range(len(path), -1, -1)
         return next((self.options[path[:end]] for end in ends if path[:end] in self.options), None)
-
-    def folder(self, path: Path) -> File:
-        """What a file name at `path` is relative to: the spec's folder, for an option the current one."""
-        return File() if self.where is None or self.option(path) else File(self.where).parent

@@ -46,8 +46,7 @@ def wilson(k: int, n: int, confidence: float = 0.95) -> Interval:
 
 
 def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> Interval:
-    """The exact interval for k of n: never too short, at the price of some length (Clopper and Pearson
-    1934)."""
+    """The exact interval for k of n: never too short, at the price of some length (Clopper and Pearson 1934)."""
     _check_counts(k, n, confidence)
     if n == 0:
         return Interval(None, None, None, 0, None, confidence, "clopper-pearson")

@@ -35,8 +35,7 @@ def smallest_difference_unpaired(n: int, rate: float = 0.5, alpha: float = 0.05,
 
 
 def samples_for(margin: float, discordance: float, alpha: float = 0.05, power: float = 0.8) -> int:
-    """How many paired samples decide a difference of `margin` (as a fraction of 1) with this power,
-    one-sided."""
+    """How many paired samples decide a difference of `margin` (as a fraction of 1) with this power, one-sided."""
     _check(discordance, alpha, power)
     if not 0 < margin <= 1:
         raise ValueError(f"a margin lies between 0 and 1, not {margin}")

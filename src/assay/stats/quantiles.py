@@ -22,8 +22,7 @@ _LOG_FACTOR = math.log((1 + ERROR) / (1 - ERROR))
 
 
 class Sketch:
-    """A summary of numbers that are not negative. Order does not matter, except to the last digits of the
-    mean."""
+    """A summary of numbers that are not negative. Order does not matter, except to the last digits of the mean."""
 
     __slots__ = ("_buckets", "_sum", "_values", "count", "max", "min")
 
