@@ -113,7 +113,7 @@ def faulty(tmp_path: Path, faults: Iterable[Fault], count: int = 60, **more: Any
 
 @pytest.mark.parametrize(("kind", "outcome"), FAULTS.items())
 def test_a_lasting_fault_ends_in_its_outcome(tmp_path: Path, kind: Any, outcome: str) -> None:
-    run, stats = faulty(tmp_path, [Fault(kind, 0.25)], retry={"tries": 2, "base_s": 0.01, "max_s": 0.02, "ratio": 10})
+    run, _ = faulty(tmp_path, [Fault(kind, 0.25)], retry={"tries": 2, "base_s": 0.01, "max_s": 0.02, "ratio": 10})
     row = cell(run)
     assert set(row["outcomes"]) == {"ok", outcome}
     assert sum(row["outcomes"].values()) == 60
@@ -191,10 +191,18 @@ def test_one_process_at_a_time(tmp_path: Path, stub: Stub) -> None:
         assay.evaluate(spec(tmp_path, stub.url, 5), out=tmp_path / "run")
 
 
-def test_a_file_in_the_way_is_named(tmp_path: Path, stub: Stub) -> None:
-    (tmp_path / "run").write_text("")
-    with pytest.raises(MachineError, match=r"run directory.*errno"):
+def test_what_is_in_the_way_is_not_touched(tmp_path: Path, stub: Stub) -> None:
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(ConfigError, match="not a directory"):
         assay.evaluate(spec(tmp_path, stub.url, 5), out=tmp_path / "run")
+    with pytest.raises(ConfigError, match="holds no run"):
+        assay.evaluate(spec(tmp_path, stub.url, 5), out=tmp_path)
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path, stub: Stub) -> None:
+    with pytest.raises(MachineError, match=r"/proc/run \[run directory, errno \d+"):
+        assay.evaluate(spec(tmp_path, stub.url, 5), out="/proc/run")
 
 
 def start(tmp_path: Path, wanted: dict[str, Any]) -> subprocess.Popen[bytes]:

@@ -75,7 +75,7 @@ def test_an_error_names_the_option_once(options, message):
 
 def test_a_secret_on_the_command_line_is_refused():
     assert told(from_flags, ["openai:x@https://me:hunter2@example.org"], ["t"])[0].startswith(
-        "-m: this looks like a URL with a password (40 characters, not shown)"
+        "-m: this looks like a URL with a password (39 characters, not shown)"
     )
 
 

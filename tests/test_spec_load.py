@@ -72,8 +72,8 @@ BASE = "models: [m]\ntasks: [t]\n"
     ("text", "message"),
     [
         (
-            "modles: [m]\ntasks: [t]",
-            "spec.yaml:1: modles: unknown key\n    did you mean 'models'?\n    allowed: name, description, models, "
+            BASE + "modles: [m]",
+            "spec.yaml:3: modles: unknown key\n    did you mean 'models'?\n    allowed: name, description, models, "
             "prompts, tasks, seed, few_shot, limit, epochs, sampling, concurrency, retry, budget, cache, max_model_b, "
             "env",
         ),
@@ -118,9 +118,9 @@ BASE = "models: [m]\ntasks: [t]\n"
         ("models: [m]\ntasks:\n  - task: t\n    scoring_mode: [x]",
          "spec.yaml:4: tasks[0].scoring_mode: must be a name (letters, digits, '.', '_' and '-', the first a letter "
          "or digit; at most 100) or a mapping, not a list"),
-        ("models: [m]\ntasks:\n  - task: t\n    few_shto: 3", "spec.yaml:4: tasks[0].few_shto: unknown key\n    did you "
-         "mean 'few_shot'?\n    allowed: task, name, few_shot, limit, seed, epochs, scoring_mode, code_exec_policy, "
-         "max_tokens, stop, fields, cluster"),
+        ("models: [m]\ntasks:\n  - task: t\n    few_shto: 3", "spec.yaml:4: tasks[0].few_shto: unknown key\n    did "
+         "you mean 'few_shot'?\n    allowed: task, name, few_shot, limit, seed, epochs, scoring_mode, "
+         "code_exec_policy, max_tokens, stop, fields, cluster"),
         ("tasks: [t]", "spec.yaml:1: models: missing\n    allowed: a list of at least one (each a model's name, or a "
          "mapping)"),
         (BASE + "limit: 010", "spec.yaml:3: 010 is ambiguous: a leading zero makes it octal for some readers\n    "

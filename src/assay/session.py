@@ -195,6 +195,8 @@ def _prepare(folder: RunFolder, draft: Draft, *, fresh: bool) -> None:
                 hint="choose another --out, or --fresh to start over there",
             )
         return
+    if folder.path.exists() and not folder.path.is_dir():
+        raise ConfigError(f"{folder.path} is not a directory", hint="choose another --out")
     if folder.path.exists() and any(folder.path.iterdir()) and not (folder.path / "samples").is_dir():
         raise ConfigError(f"{folder.path} is not empty and holds no run", hint="choose another --out")
     folder.create(draft.plan, draft.samples())

@@ -36,9 +36,7 @@ def read_text(path: File) -> str:
     """
     data = _read_bytes(path)
     if len(data) > LIMIT_BYTES:
-        raise ConfigError(
-            Problem("the file is too large", str(path), allowed=f"at most {LIMIT_BYTES:,} bytes")
-        )
+        raise ConfigError(Problem("the file is too large", str(path), allowed=f"at most {LIMIT_BYTES:,} bytes"))
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

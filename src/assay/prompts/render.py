@@ -150,9 +150,7 @@ def _stumbles(template: Template, known: dict[str, Any]) -> list[Problem]:
         template.render(known)
     except TemplateError as error:
         missing = {name: line for name, line in template.names.items() if name not in known}
-        return [_missing(name, line, template, known) for name, line in missing.items()] or [
-            template.problem(error)
-        ]
+        return [_missing(name, line, template, known) for name, line in missing.items()] or [template.problem(error)]
     return []
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import weakref
 from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -34,11 +35,13 @@ class SampleFile:
         self.path = path
         self._offsets = array("Q", [0])
         try:
-            self._file = path.open("rb")
+            with path.open("rb") as file:
+                for line in file:
+                    self._offsets.append(self._offsets[-1] + len(line))
+            self._handle = os.open(path, os.O_RDONLY)
         except OSError as error:
             raise EvidenceError(f"{path}: {error.strerror}") from None
-        for line in self._file:
-            self._offsets.append(self._offsets[-1] + len(line))
+        self._close = weakref.finalize(self, os.close, self._handle)
 
     def __len__(self) -> int:
         """How many samples there are."""
@@ -49,7 +52,7 @@ class SampleFile:
         if not 0 <= position < len(self):
             raise EvidenceError(f"{self.path}: has {len(self)} samples, asked for number {position + 1}")
         start = self._offsets[position]
-        line = os.pread(self._file.fileno(), self._offsets[position + 1] - start, start)
+        line = os.pread(self._handle, self._offsets[position + 1] - start, start)
         try:
             return Sample.from_json(orjson.loads(line))
         except (orjson.JSONDecodeError, TypeError) as error:
@@ -57,7 +60,7 @@ class SampleFile:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        self._close()
 
 
 class RunFolder:

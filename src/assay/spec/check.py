@@ -17,9 +17,7 @@ from assay.spec.words import expected, keys_at, literals_at
 _SHOWN = 60
 
 
-def check(
-    value: Mapping[str, Any], locations: Locations, *, known: Mapping[Path, Problem] | None = None
-) -> Spec:
+def check(value: Mapping[str, Any], locations: Locations, *, known: Mapping[Path, Problem] | None = None) -> Spec:
     """The Spec that `value` describes. Raises ConfigError with all problems, `known` ones included.
 
     A path that has a known problem is not complained of twice.

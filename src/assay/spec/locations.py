@@ -26,9 +26,7 @@ class Locations:
     lines: Mapping[Path, int] = field(default_factory=dict)
     options: Mapping[Path, str] = field(default_factory=dict)
 
-    def problem(
-        self, path: Path, message: str, allowed: str | None = None, nearest: str | None = None
-    ) -> Problem:
+    def problem(self, path: Path, message: str, allowed: str | None = None, nearest: str | None = None) -> Problem:
         """A Problem at `path`: ("tasks", 1, "task") names the option that set it, or the file, line and key.
 
         Whatever looks like a secret in the message is masked.

@@ -20,9 +20,7 @@ def _named(key: str) -> Callable[[Any], Any]:
 # A description, where there is one, is what an error says must stand there.
 _NAME = "a name (letters, digits, '.', '_' and '-', the first a letter or digit; at most 100)"
 _VARIABLE = "the name of an environment variable (letters, digits and '_')"
-Name = Annotated[
-    str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description=_NAME)
-]
+Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description=_NAME)]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100, description=_VARIABLE)]
 Positive = Annotated[int, Field(ge=1, le=10**12)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -153,12 +151,8 @@ class BudgetSpec(Strict):
     money: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
-ModelEntry = Annotated[
-    ModelSpec, BeforeValidator(_named("model")), Field(description="a model's name, or a mapping")
-]
-TaskEntry = Annotated[
-    TaskSpec, BeforeValidator(_named("task")), Field(description="a task's name, or a mapping")
-]
+ModelEntry = Annotated[ModelSpec, BeforeValidator(_named("model")), Field(description="a model's name, or a mapping")]
+TaskEntry = Annotated[TaskSpec, BeforeValidator(_named("task")), Field(description="a task's name, or a mapping")]
 
 
 class Spec(Strict):
