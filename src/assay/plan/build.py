@@ -22,6 +22,7 @@ from assay.prompts.library import find as find_prompt
 from assay.prompts.prompt import Prompt
 from assay.prompts.render import check as check_prompt
 from assay.records import Sample, Sampling
+from assay.spec.dump import to_json
 from assay.spec.locations import Locations
 from assay.spec.schema import ModelSpec, Spec, TaskSpec
 from assay.tasks.base import Task
@@ -29,6 +30,9 @@ from assay.tasks.registry import load as load_task
 
 EXECUTION = {"concurrency", "retry", "budget", "cache", "env", "max_model_b"}
 """What decides how a plan is carried out, not what it asks: these keys are no part of it."""
+
+LOOK_AT = 50
+"""Samples that a prompt is tried on: a template may have branches that the first does not take."""
 
 Progress = Callable[[str, int], None]
 
@@ -139,8 +143,7 @@ class _Builder:
                 continue
             self._claim_label(prompt, number)
             for mode in {self._mode(spec, model, scoring) for spec, model in self.models.values()}:
-                if len(dataset):
-                    self._blame(("prompts", number), check_prompt(prompt, dataset[0], mode))
+                self._blame(("prompts", number), _misfits(prompt, dataset, mode))
             found.append(prompt)
         return found
 
@@ -171,7 +174,7 @@ class _Builder:
         return Plan(
             name=self.spec.name,
             seed=self.spec.seed,
-            spec=self.spec.model_dump(mode="json", exclude=EXECUTION),
+            spec={key: part for key, part in to_json(self.spec).items() if key not in EXECUTION},
             models={name: self._model_plan(name) for name in self.models},
             prompts=used,
             tasks=tasks,
@@ -245,6 +248,14 @@ class _Builder:
             "sampling": asdict(sampling),
         }
         return Cell(digest_of(shape)[:16], model_name, label(prompt), task.name, mode, sampling)
+
+
+def _misfits(prompt: Prompt, dataset: Dataset, mode: Mode) -> list[Problem]:
+    """Why the prompt cannot be rendered, for the first of the leading samples that says so."""
+    for position in range(min(LOOK_AT, len(dataset))):
+        if problems := check_prompt(prompt, dataset[position], mode):
+            return problems
+    return []
 
 
 def label(prompt: Prompt) -> str:

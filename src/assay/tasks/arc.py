@@ -37,7 +37,7 @@ def task(name: str, config: str, summary: str, sha256: str, hub_sha256: str) -> 
         summary=summary,
         sources=(folder, remote),
         prompt="choice",
-        scorers=("multiple_choice", "exact_match", "normalized_exact_match"),
+        scorers=("multiple_choice",),
         max_tokens=16,
         stop=("\nQuestion:",),
     )

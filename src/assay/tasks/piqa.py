@@ -17,7 +17,7 @@ TASK = Task(
         licence="AFL-3.0",
     ),
     prompt="choice",
-    scorers=("multiple_choice", "exact_match", "normalized_exact_match"),
+    scorers=("multiple_choice",),
     max_tokens=16,
     stop=("\nQuestion:",),
 )

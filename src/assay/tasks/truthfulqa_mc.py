@@ -69,7 +69,7 @@ TASK = Task(
         ),
     ),
     prompt="choice",
-    scorers=("multiple_choice", "exact_match", "normalized_exact_match"),
+    scorers=("multiple_choice",),
     max_tokens=32,
     stop=("\nQuestion:",),
 )
