@@ -110,7 +110,7 @@ def _consistent(path: str, mapping: FieldsSpec) -> None:
 
 def _scorers(mapping: FieldsSpec) -> tuple[str, ...]:
     if mapping.choices is not None:
-        return ("multiple_choice", "exact_match", "normalized_exact_match")
+        return ("multiple_choice",)
     if mapping.target is None:
         return ("regex", "json_schema")
     return ("normalized_exact_match", "exact_match", "contains", "numeric", "regex", "json_schema")
