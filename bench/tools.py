@@ -99,7 +99,7 @@ class Assay(Tool):
         results = json.loads((folder / "run" / "results.json").read_text())
         if not (folder / "run" / "manifest.json").exists():
             raise NotDoneError(f"{folder}: the run is not sealed")
-        return float(results["cells"][0]["metrics"]["exact_match"]["value"])
+        return next(float(each["value"]) for each in results["cells"][0]["metrics"] if each["primary"])
 
 
 class LmEval(Tool):

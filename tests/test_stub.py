@@ -40,9 +40,7 @@ def chat(text: str) -> dict[str, Any]:
 
 def test_answer_depends_on_prompt_and_seed_alone():
     with Stub() as first, Stub() as second:
-        answers = [
-            ask(s.url, **chat(f"q{i}"), seed=7)[1]["choices"] for i in range(8) for s in (first, second)
-        ]
+        answers = [ask(s.url, **chat(f"q{i}"), seed=7)[1]["choices"] for i in range(8) for s in (first, second)]
     assert answers[::2] == answers[1::2]
     assert len({choices[0]["message"]["content"] for choices in answers}) == 2
 
@@ -60,9 +58,9 @@ def test_max_tokens_cuts():
 
 
 def test_echo_returns_the_prompt_with_logprobs(stub: Stub):
-    document = ask(
-        stub.url, "completions", prompt=["Q: x A: yes", "Q: x A: no"], echo=True, logprobs=1, max_tokens=0
-    )[1]
+    document = ask(stub.url, "completions", prompt=["Q: x A: yes", "Q: x A: no"], echo=True, logprobs=1, max_tokens=0)[
+        1
+    ]
     one, two = (choice["logprobs"] for choice in document["choices"])
     assert "".join(one["tokens"]) == "Q: x A: yes"
     assert one["token_logprobs"][0] is None
@@ -154,9 +152,7 @@ def test_not_a_request(stub: Stub):
 
 
 def test_the_program_ends_with_its_parent():
-    starter = (
-        f"import subprocess, sys, time; subprocess.Popen([sys.executable, {str(SCRIPT)!r}]); time.sleep(60)"
-    )
+    starter = f"import subprocess, sys, time; subprocess.Popen([sys.executable, {str(SCRIPT)!r}]); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", starter], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         child = json.loads(parent.stdout.readline())

@@ -114,7 +114,7 @@ def read_json(path: Path, schema: str | None = None) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise EvidenceError(f"{path}: not JSON ({error})") from None
     if not isinstance(value, dict):
-        raise EvidenceError(f"{path}: expected a JSON object")
+        raise EvidenceError(f"{path}: expected an object")
     if schema is not None and value.get("schema") != schema:
         raise EvidenceError(f"{path}: schema is {value.get('schema')!r}, expected {schema!r}")
     return value

@@ -29,9 +29,7 @@ def plan(samples: int = 5, cells: int = 1, epochs: int = 1, seed: int = 7) -> Pl
         name="p",
         seed=seed,
         spec={"sampling": {"seed": None}},
-        models={
-            name: ModelPlan(name, f"stub:{name}", {"backend": "stub"}, {"chat": True}) for name in models
-        },
+        models={name: ModelPlan(name, f"stub:{name}", {"backend": "stub"}, {"chat": True}) for name in models},
         prompts={"text@1": {"id": "text", "version": 1}},
         tasks={"t": task},
         cells=tuple(Cell(f"c{name}", name, "text@1", "t", "chat", Sampling()) for name in models),

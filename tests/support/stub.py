@@ -246,9 +246,7 @@ class Connection(asyncio.Protocol):
         elif settings.key is not None and f"bearer {settings.key}".encode() not in head:
             self._fail(401, "no valid key")
         elif path == b"/v1/models":
-            self._reply(
-                200, {"object": "list", "data": [{"id": _MODEL, "object": "model", "owned_by": "assay"}]}
-            )
+            self._reply(200, {"object": "list", "data": [{"id": _MODEL, "object": "model", "owned_by": "assay"}]})
         elif method == b"POST" and path in (b"/v1/chat/completions", b"/v1/completions"):
             self._complete(body, chat=path == b"/v1/chat/completions")
         else:
@@ -454,9 +452,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--latency", type=float, default=0.0, metavar="S")
     parser.add_argument("--answers", default="yes|no", help="separated by '|'; or 'echo'")
-    parser.add_argument(
-        "--fault", action="append", type=Fault.parse, default=[], metavar="KIND:SHARE[:TRIES]"
-    )
+    parser.add_argument("--fault", action="append", type=Fault.parse, default=[], metavar="KIND:SHARE[:TRIES]")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--capacity", type=int)
     parser.add_argument("--record", action="store_true", help="remember every request, for /stats")
