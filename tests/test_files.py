@@ -51,7 +51,7 @@ def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         write_atomic(path, pieces())
     assert path.read_bytes() == b"old"
-    assert os.listdir(path.parent) == ["file"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
 
 
 def test_the_mask_of_the_user_is_respected(tmp_path: Path) -> None:

@@ -54,9 +54,7 @@ def resolve(folder: Path) -> str:
     command += ["--quiet", "--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
     command += [*extras, "--group=dev", f"--override={never}", "pyproject.toml", "-"]
     further = "\n".join(("pip", *BUILD, *TORCH_NEEDS))
-    return subprocess.run(
-        command, check=True, cwd=ROOT, input=further, text=True, stdout=subprocess.PIPE
-    ).stdout
+    return subprocess.run(command, check=True, cwd=ROOT, input=further, text=True, stdout=subprocess.PIPE).stdout
 
 
 def main() -> int:

@@ -140,9 +140,7 @@ def pinned(name: str) -> str:
 
 def fingerprint() -> str:
     """A digest of all that decides what `.venv` should hold."""
-    parts = [
-        (ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt", "tools/environment.py")
-    ]
+    parts = [(ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt", "tools/environment.py")]
     return hashlib.sha256(b"\0".join([*parts, str(ROOT).encode()])).hexdigest()
 
 

@@ -5,8 +5,10 @@ Everything that can be refused is refused here, all of it at once, before a mode
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import PurePath
 from typing import Any
 
 from assay.data.dataset import Dataset
@@ -111,7 +113,7 @@ class _Builder:
             except ConfigError as error:
                 self._blame(("tasks", number), error)
                 continue
-            name = spec.name or task.name
+            name = spec.name or _short(task.name)
             self._claim(self.tasks, name, ("tasks", number))
             self.tasks[name] = (spec, task, dataset)
 
@@ -248,6 +250,12 @@ class _Builder:
             "sampling": asdict(sampling),
         }
         return Cell(digest_of(shape)[:16], model_name, label(prompt), task.name, mode, sampling)
+
+
+def _short(task: str) -> str:
+    """What a task is called where no name was given: its own, or that of its file, fit for a file name."""
+    name = PurePath(task.removeprefix("file:")).stem if task.startswith("file:") else task
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".-") or "task"
 
 
 def _misfits(prompt: Prompt, dataset: Dataset, mode: Mode) -> list[Problem]:
