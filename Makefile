@@ -21,7 +21,7 @@ define setup
 	@$(PYTHON) tools/environment.py $(1)
 endef
 
-.PHONY: help demo test lint docs bench constraints clean
+.PHONY: help demo test lint style types floors pages docs bench constraints dev clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -38,26 +38,33 @@ test:
 	$(call setup,$(EXTRAS:%=--extra %) --group dev)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-lint:
-	$(call setup,--extra local --group dev)
+lint: style types floors pages
+
+style: dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+types: dev
 	$(BIN)/mypy
 	$(BIN)/mypy --strict tools bench
+
+floors: dev
 	$(BIN)/lint-imports
+
+pages: dev
 	$(BIN)/python tools/cli_reference.py --check
 
-docs:
-	$(call setup,--extra local --group dev)
+docs: dev
 	$(BIN)/python tools/cli_reference.py
 
-bench:
-	$(call setup,--extra local --group dev)
+bench: dev
 	$(BIN)/python bench/run.py $(BENCH_ARGS)
 
-constraints:
-	$(call setup,--extra local --group dev)
+constraints: dev
 	$(BIN)/python tools/constraints.py
+
+dev:
+	$(call setup,--extra local --group dev)
 
 clean:
 	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

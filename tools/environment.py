@@ -77,7 +77,7 @@ def _run(command: list[str], what: str) -> None:
 
 def pip(what: str, *arguments: str) -> None:
     """Run `.venv`'s pip install. Raises SetupError with what to look at."""
-    command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-input"]
+    command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "-qq", "--no-input"]
     sys.stderr.write(f"set-up: {what}\n")
     try:
         _run([*command, "--disable-pip-version-check", *arguments], what)

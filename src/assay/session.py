@@ -224,9 +224,12 @@ def _work(
     execution = Execution(folder, plan, spec, draft.models, state, events, watch)
     try:
         _wait_for(execution.run())
-        _derive(folder, plan, State.read(folder, plan), planned(plan))
+        say = watch.stage if watch else _silence
+        _derive(folder, plan, State.read(folder, plan), planned(plan), say)
         if options.report:
+            say("writing the report")
             write_report(folder.path, plan)
+        say("sealing")
         events.emit("sealing")
     except AssayError as error:
         events.emit("stopped", error=type(error).__name__, message=error.message)
@@ -247,8 +250,16 @@ def _work(
     )
 
 
-def _derive(folder: RunFolder, plan: Plan, state: State, scorers: Scorers) -> dict[str, Any]:
+def _silence(text: str) -> None:
+    """Say nothing."""
+
+
+def _derive(
+    folder: RunFolder, plan: Plan, state: State, scorers: Scorers, say: Callable[[str], None] = _silence
+) -> dict[str, Any]:
+    say("scoring")
     Scoring(folder, plan, state, scorers, folder.sealed()).run()
+    say("summing up")
     content = results(folder, plan, state)
     write_atomic(folder.results, pretty(content))
     return content

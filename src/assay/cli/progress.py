@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 PLAIN_SECONDS = 5.0
+MANY = 20_000
+"""From this many attempts on, what follows them takes more than a second or two."""
 
 
 class PlainWatch:
@@ -58,6 +60,11 @@ class PlainWatch:
     def end(self) -> None:
         """Say the last word."""
         self._tell()
+
+    def stage(self, text: str) -> None:
+        """Say what comes next, where there is enough of it to take a while."""
+        if self._planned >= MANY:
+            self._say(f"{text} …")
 
     def _tell(self) -> None:
         self._told = time.monotonic()
@@ -172,6 +179,11 @@ class LiveWatch:
     def end(self) -> None:
         """Leave the bars as they are."""
         self._progress.stop()
+
+    def stage(self, text: str) -> None:
+        """Say what comes next, where there is enough of it to take a while."""
+        if sum(self._planned) >= MANY:
+            self._progress.console.print(f"{text} …", style="dim")
 
 
 def watch() -> LiveWatch | PlainWatch:

@@ -6,7 +6,7 @@ it. Answers are read up to a bound, redirects are not followed, and nothing secr
 
 from __future__ import annotations
 
-import asyncio
+import os
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -14,21 +14,24 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from assay.errors import BadResponse, ConnectionLost, Denied, RateLimited, Rejected, ServerError
+from assay.errors import BackendError, BadResponse, ConnectionLost, Denied, RateLimited, Rejected, ServerError
+from assay.version import __version__
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
+    from yarl import URL
 
 MOST_BYTES = 64 << 20
-"""The longest answer that is read."""
+"""The longest answer that is read, after decompression."""
 
 _SAID = 500
+"""How much of a server's own words is kept, in characters."""
 
 
 class Transport(Protocol):
-    """Sends JSON and returns JSON. Raises BackendError subclasses, nothing else."""
+    """Sends JSON and returns JSON. Raises BackendError subclasses, nothing else; a cancelled call leaves nothing."""
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> Any:
+    async def post(self, path: str, body: Any) -> Any:
         """The answer to a POST."""
 
     async def get(self, path: str) -> Any:
@@ -39,33 +42,49 @@ class Transport(Protocol):
 
 
 class AiohttpTransport:
-    """Keeps connections open; opens as many as the engine has requests in flight."""
+    """Keeps connections open, and opens as many as the engine has requests in flight.
 
-    def __init__(self, base_url: str, headers: Mapping[str, str] | None = None, secret: str | None = None) -> None:
+    `base_url` is put before every path. `secret` goes out as a bearer token and is cut from whatever comes back.
+    A proxy is taken from the environment (`HTTPS_PROXY`, `NO_PROXY`), never for this machine itself.
+    """
+
+    def __init__(self, base_url: str, secret: str | None = None) -> None:
         self.base_url = base_url.rstrip("/")
-        self._headers = {"Content-Type": "application/json", **(headers or {})}
         self._secret = secret
-        if secret:
-            self._headers["Authorization"] = f"Bearer {secret}"
         self._session: ClientSession | None = None
+        self._urls: dict[str, URL] = {}
 
     def __repr__(self) -> str:
         return f"AiohttpTransport({self.base_url!r})"
 
     def _open(self) -> ClientSession:
-        if self._session is None:
-            import aiohttp
+        import aiohttp
 
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
-                timeout=aiohttp.ClientTimeout(total=None),
-                headers=self._headers,
-                trust_env=not _loopback(self.base_url),
-                auto_decompress=True,
-            )
-        return self._session
+        headers = {
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": f"assay/{__version__}",
+        }
+        if self._secret:
+            headers["Authorization"] = f"Bearer {self._secret}"
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
+            timeout=aiohttp.ClientTimeout(total=None),
+            headers=headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # Not trust_env: that would also put a password from ~/.netrc in the place of the key.
+            proxy=proxy_for(self.base_url),
+        )
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> Any:
+    def _url(self, path: str) -> URL:
+        url = self._urls.get(path)
+        if url is None:
+            from yarl import URL
+
+            url = self._urls[path] = URL(self.base_url + path)
+        return url
+
+    async def post(self, path: str, body: Any) -> Any:
         """POST a JSON body."""
         return await self._send("POST", path, orjson.dumps(body))
 
@@ -76,67 +95,113 @@ class AiohttpTransport:
     async def _send(self, method: str, path: str, data: bytes | None) -> Any:
         import aiohttp
 
-        session = self._open()
+        session = self._session = self._session or self._open()
         try:
-            async with session.request(method, self.base_url + path, data=data, allow_redirects=False) as response:
+            async with session.request(method, self._url(path), data=data, allow_redirects=False) as response:
                 content = await _bounded(response)
                 if response.status != 200:
                     raise self._refused(response, content)
-        except aiohttp.ClientError as error:
-            raise ConnectionLost(f"{self.base_url}: {_words(error)}") from error
-        except (OSError, asyncio.IncompleteReadError) as error:
-            raise ConnectionLost(f"{self.base_url}: {error}") from error
+        except (aiohttp.ClientError, OSError, EOFError) as error:
+            raise ConnectionLost(self._hide(f"{self.base_url}: {_words(error)}")) from error
         try:
             return orjson.loads(content)
         except orjson.JSONDecodeError as error:
-            raise BadResponse(f"the answer is not JSON: {error}") from None
+            raise BadResponse(f"{self.base_url}: the answer is not JSON: {error}") from None
 
-    def _refused(self, response: ClientResponse, content: bytes) -> Exception:
+    def _refused(self, response: ClientResponse, content: bytes) -> BackendError:
         status = response.status
-        said = content[:_SAID].decode(errors="replace").strip()
-        if self._secret:
-            said = said.replace(self._secret, "***")
-        message = f"{self.base_url} answered {status}: {said}" if said else f"{self.base_url} answered {status}"
+        message = f"{self.base_url} answered {status}"
+        if said := self._hide(_said(content)):
+            message += f": {said}"
         if status in (429, 503):
             return RateLimited(message, retry_after=retry_after(response.headers.get("Retry-After")))
         if status >= 500 or status == 408:
             return ServerError(message)
         if status in (401, 403, 404):
             return Denied(message)
-        return Rejected(message)
+        return Rejected(f"{message} (redirects are not followed)" if 300 <= status < 400 else message)
+
+    def _hide(self, text: str) -> str:
+        """Bounded, and without the key; hidden before it is cut, so that no half of it is left."""
+        return (text.replace(self._secret, "***") if self._secret else text)[:_SAID]
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
 
 async def _bounded(response: ClientResponse) -> bytes:
     length = response.content_length
-    if length is not None and length <= MOST_BYTES:
+    if length is not None and length <= MOST_BYTES and "Content-Encoding" not in response.headers:
         return await response.read()
     pieces = []
     size = 0
     async for piece in response.content.iter_any():
         size += len(piece)
         if size > MOST_BYTES:
-            raise BadResponse(f"the answer is longer than {MOST_BYTES} bytes")
+            raise BadResponse(f"the answer is longer than {MOST_BYTES >> 20} MiB")
         pieces.append(piece)
     return b"".join(pieces)
 
 
+def _said(content: bytes) -> str:
+    """The server's own words: the message of a JSON error, else the body as it is."""
+    try:
+        value = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return content.decode(errors="replace").strip()
+    error = value.get("error", value) if isinstance(value, dict) else value
+    words = error.get("message") if isinstance(error, dict) else error
+    return words if isinstance(words, str) else content.decode(errors="replace").strip()
+
+
+def errno_of(error: BaseException | None) -> int | None:
+    """The operating system's number behind a failed connection, where there is one."""
+    while error is not None:
+        for cause in (getattr(error, "os_error", None), error):
+            if isinstance(cause, OSError) and isinstance(cause.errno, int):
+                return cause.errno if cause.errno > 0 else None
+        error = error.__cause__
+    return None
+
+
 def _words(error: Exception) -> str:
-    cause = getattr(error, "os_error", None) or error
-    number = getattr(cause, "errno", None)
-    return f"{cause} (errno {number})" if number else str(cause) or type(cause).__name__
+    number = errno_of(error)
+    if number:
+        return f"{os.strerror(number)} (errno {number})"
+    return str(error) or type(error).__name__
 
 
-def _loopback(url: str) -> bool:
+def host_of(url: str) -> str:
+    """The host of a URL, without port and brackets."""
     from urllib.parse import urlsplit
 
-    host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    return urlsplit(url).hostname or ""
+
+
+def loopback(url: str) -> bool:
+    """Whether a URL points at this machine itself."""
+    from ipaddress import ip_address
+
+    host = host_of(url)
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def proxy_for(url: str) -> str | None:
+    """The proxy that the environment names for a URL; none for this machine and for hosts in `NO_PROXY`."""
+    from urllib.request import getproxies_environment, proxy_bypass_environment
+
+    if loopback(url) or proxy_bypass_environment(host_of(url)):
+        return None
+    proxies = getproxies_environment()
+    return proxies.get(url.partition(":")[0]) or proxies.get("all")
 
 
 def retry_after(value: str | None) -> float | None:
@@ -144,10 +209,14 @@ def retry_after(value: str | None) -> float | None:
     if not value:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
-        pass
+        seconds = _until(value)
+    return max(0.0, seconds) if seconds < float("inf") else None
+
+
+def _until(date: str) -> float:
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (TypeError, ValueError):
-        return None
+        return parsedate_to_datetime(date).timestamp() - time.time()
+    except (TypeError, ValueError, OverflowError):
+        return float("nan")

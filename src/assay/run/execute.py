@@ -49,6 +49,9 @@ class Watch(Protocol):
     def end(self) -> None:
         """No more attempts will end."""
 
+    def stage(self, text: str) -> None:
+        """What comes after the attempts: scoring, summing up, sealing."""
+
 
 @dataclass
 class Execution:
