@@ -112,7 +112,7 @@ def stub(*options: str) -> Iterator[Endpoint]:
 def machine() -> dict[str, Any]:
     """What the figures depend on: processor, cores, memory, system, Python."""
     facts: dict[str, Any] = {
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         "machine": platform.machine(),
         "processor": _first(Path("/proc/cpuinfo"), "model name"),
         "cores": os.cpu_count(),

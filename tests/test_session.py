@@ -205,11 +205,28 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path, stub: Stub)
         assay.evaluate(spec(tmp_path, stub.url, 5), out="/proc/run")
 
 
-def start(tmp_path: Path, wanted: dict[str, Any]) -> subprocess.Popen[bytes]:
+def start(tmp_path: Path, wanted: dict[str, Any], most_bytes: int | None = None) -> subprocess.Popen[bytes]:
+    """The command in a process of its own; `most_bytes` is how large the kernel lets any file of it grow."""
     path = tmp_path / "spec.yaml"
     path.write_text(yaml.safe_dump(wanted))
     command = [sys.executable, "-m", "assay", "eval", str(path), "--out", str(tmp_path / "run"), "--json"]
+    if most_bytes:
+        command = ["prlimit", f"--fsize={most_bytes}", *command]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ))
+
+
+def test_a_disk_that_takes_no_more_stops_the_run_and_keeps_whole_lines(tmp_path: Path, stub: Stub) -> None:
+    wanted = spec(tmp_path, stub.url, 200)
+    process = start(tmp_path, wanted, most_bytes=30_000)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 6, err
+    assert "[journal, errno 27" in orjson.loads(out)["message"]
+    journal = (tmp_path / "run" / "attempts" / "0000.jsonl").read_bytes()
+    assert journal.endswith(b"\n")
+    assert 20 < journal.count(b"\n") < 200
+    run = assay.evaluate(wanted, out=tmp_path / "run")
+    assert cell(run)["outcomes"] == {"ok": 200}
+    assert run.verify() == []
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@
         │   └── AttemptTimeout                                       no answer in time
         └── Rejected                                                 4xx: the same request would fail again
             └── Denied                                               401, 403, 404: every request would fail
+                └── NotFound                                         404 alone: no such model, or no such page
 
 Failure classes come from these types, never from words found in a message.
 """
@@ -224,3 +225,7 @@ class Rejected(BackendError):
 
 class Denied(Rejected):
     """The server refuses us (401, 403) or does not know the model (404): every request would fail."""
+
+
+class NotFound(Denied):
+    """The server does not know the model, or the page (404)."""

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from assay.errors import BackendError, BadResponse, ConnectionLost, Denied, RateLimited, Rejected, ServerError
+from assay.errors import (
+    BackendError,
+    BadResponse,
+    ConnectionLost,
+    Denied,
+    NotFound,
+    RateLimited,
+    Rejected,
+    ServerError,
+)
 from assay.version import __version__
 
 if TYPE_CHECKING:
@@ -117,7 +126,9 @@ class AiohttpTransport:
             return RateLimited(message, retry_after=retry_after(response.headers.get("Retry-After")))
         if status >= 500 or status == 408:
             return ServerError(message)
-        if status in (401, 403, 404):
+        if status == 404:
+            return NotFound(message)
+        if status in (401, 403):
             return Denied(message)
         return Rejected(f"{message} (redirects are not followed)" if 300 <= status < 400 else message)
 
@@ -201,7 +212,8 @@ def proxy_for(url: str) -> str | None:
     if loopback(url) or proxy_bypass_environment(host_of(url)):
         return None
     proxies = getproxies_environment()
-    return proxies.get(url.partition(":")[0]) or proxies.get("all")
+    proxy = proxies.get(url.partition(":")[0]) or proxies.get("all")
+    return proxy if proxy and proxy.startswith(("http://", "https://")) else None
 
 
 def retry_after(value: str | None) -> float | None:
