@@ -52,9 +52,21 @@ def test_a_burst_of_refusals_counts_once_and_the_window_stays_open() -> None:
     assert limiter.window == 1
 
 
-def test_retry_after_holds_everybody() -> None:
+def test_one_refusal_among_answers_holds_nobody_else() -> None:
+    async def free() -> None:
+        limiter = Limiter(4)
+        for _ in range(5):
+            limiter.overloaded(retry_after=60)
+            limiter.succeeded(0.1)
+        await asyncio.wait_for(limiter.acquire(), 1)
+
+    asyncio.run(free())
+
+
+def test_refusals_in_a_row_hold_everybody() -> None:
     async def held() -> float:
         limiter = Limiter(4)
+        limiter.overloaded(retry_after=0.05)
         limiter.overloaded(retry_after=0.05)
         loop = asyncio.get_running_loop()
         before = loop.time()

@@ -2,7 +2,8 @@
 
 Additive increase, multiplicative decrease (Chiu and Jain 1989), as in TCP: each window's worth of successes adds
 one slot; a 429, a 503 or a timeout halves the window, at most once per round trip so that one burst of refusals
-counts once. Retry-After holds every request of that model, not only the one that was told.
+counts once. A request that is told to wait waits (the engine sees to it); when several in a row are told so, it is the
+server speaking to all, and every request is held.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections import deque
 
 SHRINK = 0.5
+IN_A_ROW = 2
 
 
 class Limiter:
@@ -24,6 +26,7 @@ class Limiter:
         self.peak = 0
         self._held_until = 0.0
         self._last_shrink = 0.0
+        self._refused_in_a_row = 0
         self._round_trip = 0.1
         self._waiting: deque[asyncio.Future[None]] = deque()
 
@@ -69,16 +72,18 @@ class Limiter:
 
     def succeeded(self, seconds: float) -> None:
         """A request went well and took this long."""
+        self._refused_in_a_row = 0
         self._round_trip += 0.1 * (seconds - self._round_trip)
         if self.window < self.limit:
             self.window = min(float(self.limit), self.window + 1.0 / self.window)
             self._wake()
 
     def overloaded(self, retry_after: float | None = None) -> None:
-        """The server refused or stalled: shrink, and hold everything for `retry_after` seconds if it said so."""
+        """The server refused or stalled: shrink; after refusals in a row hold everything for `retry_after` seconds."""
         now = time.monotonic()
+        self._refused_in_a_row += 1
         if now - self._last_shrink >= self._round_trip:
             self._last_shrink = now
             self.window = max(1.0, self.window * SHRINK)
-        if retry_after:
+        if retry_after and self._refused_in_a_row >= IN_A_ROW:
             self._held_until = max(self._held_until, now + retry_after)
