@@ -127,6 +127,19 @@ def test_wrong_input_is_exit_2(arguments: list[str], words: str, capsys: pytest.
     assert not out
 
 
+def test_a_bug_never_looks_like_a_failed_gate(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("oops")
+
+    monkeypatch.setattr("assay.probes.probe_all", broken)
+    code, told = document(capsys, "doctor")
+    assert code == told["exit_code"] == 6
+    assert told["failure_class"] == "UNKNOWN"
+    assert "oops" in told["message"]
+
+
 def test_verify_says_yes_and_no(tmp_path: Path, stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     call(capsys, "eval", written(tmp_path, stub.url), "--out", out)

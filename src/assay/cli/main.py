@@ -86,6 +86,21 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read us has gone; there is nobody to tell
         return 0
+    except Exception as error:
+        return _internal_error(error, arguments)
+
+
+def _internal_error(error: Exception, arguments: Sequence[str]) -> int:
+    """A bug of ours: Python's own exit code for it is 1, which says that a gate has failed."""
+    import traceback
+
+    from assay.cli.output import report_error
+
+    traceback.print_exc()
+    internal = AssayError(f"internal error: {type(error).__name__}: {error}", hint="this is a bug in assay")
+    internal.exit_code = 6
+    report_error(internal, as_json="--json" in arguments)
+    return internal.exit_code
 
 
 def _usage_error(error: click.ClickException, arguments: Sequence[str]) -> int:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import secrets
-from concurrent.futures import Future
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -99,8 +98,7 @@ class LlamaServer:
     def _close_up(self, wanted: Any) -> None:
         """Nothing on stdout or stderr, and nobody else on this machine may use or read the server."""
         wanted.verbosity = -1
-        wanted.hostname = "127.0.0.1"
-        wanted.port = 0
+        wanted.hostnames = ["127.0.0.1"]
         wanted.api_keys = [self._secret]
         wanted.cors_origins = ""
         wanted.ui = False

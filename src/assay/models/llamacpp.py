@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.errors import BadResponse, ConfigError, ConnectionLost, ModelUnavailable, Problem
+from assay.errors import BadResponse, ConfigError, ConnectionLost, Problem
 from assay.models.backend import Backend, Option, what
 from assay.models.base import Capabilities, Determinism, Model, Size
 from assay.models.digests import cached_digest
@@ -21,6 +21,7 @@ from assay.models.forced import Forced
 from assay.models.gguf_header import Header, read_header
 from assay.models.llama_server import UBATCH, LlamaServer, Settings, runtime
 from assay.models.memory import check
+from assay.models.openai import count
 from assay.models.openai import parse as parse_chat
 from assay.models.transport import AiohttpTransport
 from assay.records import Completion, Request, Sampling
@@ -184,12 +185,8 @@ def parse_text(answer: Any) -> Completion:
         content, reason = answer["content"], answer["stop_type"]
         if not isinstance(content, str):
             raise BadResponse("the answer's content is not text")
-        return Completion(
-            content,
-            "length" if reason == "limit" else "stop",
-            answer["tokens_evaluated"],
-            answer["tokens_predicted"],
-        )
+        counts = count(answer["tokens_evaluated"]), count(answer["tokens_predicted"])
+        return Completion(content, "length" if reason == "limit" else "stop", *counts)
     except (KeyError, TypeError):
         raise BadResponse("the answer holds no completion") from None
 
@@ -235,7 +232,7 @@ def memory(weights: int, cache: int, vocabulary: int) -> int:
 def _build(spec: ModelSpec) -> Model:
     path = Path(what(spec)).expanduser()
     if not path.is_file():
-        raise ModelUnavailable(f"{path}: no such file", layer="llamacpp", hint="a GGUF file is wanted")
+        raise ConfigError(Problem(f"{path}: no such file", allowed="llamacpp: and the path of a GGUF file"))
     return LlamaModel(spec, path)
 
 

@@ -162,7 +162,7 @@ def parse(answer: Any) -> Completion:
         text = _text(message.get("content") if message else choice["text"])
         finish = "refusal" if refusal else _FINISH.get(choice.get("finish_reason") or "")
         return Completion(
-            _text(refusal) or text, finish, _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+            _text(refusal) or text, finish, count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
         )
     except (KeyError, IndexError, TypeError, AttributeError):
         raise BadResponse(f"the answer holds no completion: {_excerpt(answer)}") from None
@@ -177,8 +177,9 @@ def _text(content: Any) -> str:
     return "".join(part["text"] for part in content if part.get("type") == "text")
 
 
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and value >= 0 else None
+def count(value: Any) -> int | None:
+    """A number of tokens, None where there is none: missing is never zero."""
+    return value if type(value) is int and value >= 0 else None
 
 
 def _excerpt(answer: Any) -> str:
