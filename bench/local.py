@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,16 +30,20 @@ def figure(options: figures.Options) -> dict[str, Any]:
     work.mkdir(parents=True)
     prompts = write(work / "prompts.jsonl")
     model = weights(prompts, work / "first")
-    rates: dict[str, list[float]] = {"direct": [], "assay": []}
+    sides: dict[str, Callable[[Path], float]] = {
+        "same": lambda folder: direct("same", model, prompts, folder),
+        "assay": lambda folder: through_assay(prompts, folder),
+        "default": lambda folder: direct("default", model, prompts, folder),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(options.rounds):
-        rates["direct"].append(direct(model, prompts, work / f"direct-{number}"))
-        rates["assay"].append(through_assay(prompts, work / f"assay-{number}"))
-        figures.say(f"tokens/s: direct {rates['direct'][-1]:.1f}, assay {rates['assay'][-1]:.1f}")
+        for name, run in sides.items():
+            rates[name].append(round(run(work / f"{name}-{number}"), 2))
+        figures.say(f"tokens/s: {', '.join(f'{name} {each[-1]}' for name, each in rates.items())}")
     shutil.rmtree(work)
-    ratios = [ours / bare for ours, bare in zip(rates["assay"], rates["direct"], strict=True)]
-    sides = {name: {"tokens_per_s": round(median(each), 2), "rounds": each} for name, each in rates.items()}
     setting = {"slots": SLOTS, "threads": threads(), "max_tokens": MAX_TOKENS, "prompts": len(SUBJECTS.split())}
-    return {**sides, "ratio": round(median(ratios), 4), "ratios": ratios, "setting": setting}
+    middles = {name: {"tokens_per_s": median(each), "rounds": each} for name, each in rates.items()}
+    return {**middles, "ratio": round(median(rates["assay"]) / median(rates["same"]), 4), "setting": setting}
 
 
 def threads() -> int:
@@ -62,10 +67,10 @@ def weights(prompts: Path, folder: Path) -> Path:
     return found[0]
 
 
-def direct(model: Path, prompts: Path, folder: Path) -> float:
-    """Tokens per second of xllamacpp by itself."""
+def direct(kind: str, model: Path, prompts: Path, folder: Path) -> float:
+    """Tokens per second of xllamacpp by itself, loaded as assay loads it (`same`) or as it does (`default`)."""
     setting = [str(value) for value in (SLOTS, CONTEXT, threads(), MAX_TOKENS)]
-    measure([Bare().python, PEERS / "direct.py", model, prompts, *setting], folder=folder, pin=False)
+    measure([Bare().python, PEERS / "direct.py", kind, model, prompts, *setting], folder=folder, pin=False)
     last = (folder / "log.txt").read_text(errors="replace").splitlines()
     found = next(line for line in reversed(last) if line.startswith('{"tokens"'))
     return float(json.loads(found)["tokens_per_s"])

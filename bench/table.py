@@ -85,8 +85,9 @@ def _start(result: dict[str, Any]) -> Iterator[Row]:
 def _local(result: dict[str, Any]) -> Iterator[Row]:
     value = result["result"]
     share = value["ratio"]
-    direct, ours = (f"{value[name]['tokens_per_s']:.0f} tokens/s" for name in ("direct", "assay"))
-    yield Row("SmolLM2, 2 threads", f"xllamacpp {direct}", f"{ours}, {share:.1%}", "at least 95 %", share >= 0.95)
+    same, ours, default = (f"{value[name]['tokens_per_s']:.0f} tokens/s" for name in ("same", "assay", "default"))
+    others = f"xllamacpp {same}; with its own defaults {default}"
+    yield Row("SmolLM2, 4 slots", others, f"{ours}, {share:.1%}", "at least 95 %", share >= 0.95)
 
 
 _ROWS = {"whole": _whole, "further": _further, "memory": _memory, "start": _start, "local": _local}

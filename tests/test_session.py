@@ -158,6 +158,16 @@ def test_errors_of_a_sealed_run_are_retried_only_when_asked(tmp_path: Path) -> N
     assert len(list((tmp_path / "run" / "sealed").iterdir())) == 1
 
 
+def test_a_run_is_not_resumed_under_another_runtime(tmp_path: Path, stub: Stub) -> None:
+    few = {"budget": {"requests": 5}, "concurrency": {"limit": 1}}
+    with pytest.raises(BudgetExhausted):
+        assay.evaluate(spec(tmp_path, stub.url, 20, **few), out=tmp_path / "run")
+    events = tmp_path / "run" / "events.jsonl"
+    events.write_bytes(events.read_bytes().replace(b'"environment":{', b'"environment":{"runtime":"llama 0.1",'))
+    with pytest.raises(ConfigError, match=r"was run with llama 0\.1 so far"):
+        assay.evaluate(spec(tmp_path, stub.url, 20), out=tmp_path / "run")
+
+
 def test_nobody_at_the_endpoint(tmp_path: Path) -> None:
     with pytest.raises(BackendUnreachable, match=r"127\.0\.0\.1:9.*errno 111"):
         assay.evaluate(spec(tmp_path, "http://127.0.0.1:9/v1", 5), out=tmp_path / "run")

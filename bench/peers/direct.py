@@ -1,6 +1,8 @@
 """SmolLM2 through xllamacpp alone: the same prompts, slots and threads, nothing kept. Prints tokens and seconds.
 
-python direct.py MODEL.gguf PROMPTS.jsonl SLOTS CONTEXT THREADS MAX_TOKENS
+`same`: loaded as assay loads it, a cache a slot and no flash attention; `default`: as xllamacpp does by itself.
+
+python direct.py same|default MODEL.gguf PROMPTS.jsonl SLOTS CONTEXT THREADS MAX_TOKENS
 """
 
 import json
@@ -13,20 +15,24 @@ from typing import Any
 import xllamacpp
 
 
-def serve(model: str, slots: int, context: int, threads: int) -> Any:
+def serve(kind: str, model: str, slots: int, context: int, threads: int) -> Any:
     """The model, loaded, with `context` tokens for each of its slots."""
     params = xllamacpp.CommonParams()
     params.model.path = model
     params.n_parallel = slots
     params.n_ctx = context * slots
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
-    params.warmup = True
+    params.verbosity = -1
+    if kind == "same":
+        params.kv_unified = False
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type(0)
+        params.cache_ram_mib = 0
     return xllamacpp.Server(params)
 
 
-def main(model: str, prompts: str, slots: int, context: int, threads: int, max_tokens: int) -> None:
+def main(kind: str, model: str, prompts: str, slots: int, context: int, threads: int, max_tokens: int) -> None:
     """Answer every prompt, as many at once as there are slots."""
-    server = serve(model, slots, context, threads)
+    server = serve(kind, model, slots, context, threads)
     texts = [json.loads(line)["input"] for line in Path(prompts).read_text().splitlines()]
 
     def ask(text: str) -> int:
@@ -43,4 +49,4 @@ def main(model: str, prompts: str, slots: int, context: int, threads: int, max_t
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:7]))
+    main(*sys.argv[1:4], *map(int, sys.argv[4:8]))

@@ -74,7 +74,7 @@ class Model(ABC):
         """How large it is, where that can be known before any download; None where it cannot."""
         return None
 
-    async def start(self) -> None:
+    async def start(self) -> None:  # noqa: B027 - a backend may have nothing to open
         """Open the connection or load the weights.
 
         Raises MachineError (ModelUnavailable, BackendUnreachable, MissingExtra) where that cannot be done.
@@ -84,7 +84,7 @@ class Model(ABC):
     async def complete(self, request: Request) -> Completion:
         """Answer one request; safe to call many times at once. Raises BackendError subclasses, nothing else."""
 
-    async def stop(self) -> None:
+    async def stop(self) -> None:  # noqa: B027 - nor anything to free
         """Free weights and connections. Safe to call twice, and after a failed start."""
 
     def environment(self) -> Mapping[str, str]:

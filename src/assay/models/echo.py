@@ -33,9 +33,7 @@ class Echo:
         """How likely each choice is after `context`. Raises Denied where the server ignores `echo`."""
         prompts = [context + choice for choice in choices]
         answers, tokens_in = await self._ask(prompts)
-        scores = [
-            choice_score(answer, len(context), prompt) for answer, prompt in zip(answers, prompts, strict=True)
-        ]
+        scores = [choice_score(answer, len(context), prompt) for answer, prompt in zip(answers, prompts, strict=True)]
         return Completion(tokens_in=tokens_in, choices=tuple(scores))
 
     async def _ask(self, prompts: list[str]) -> tuple[list[Mapping[str, Any]], int | None]:

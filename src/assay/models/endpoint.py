@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ANSWER_WITHIN_S = 30.0
 """How long a server may take to say that it is there."""
 
-_AT = re.compile(r"^(?P<name>[^\s]+?)@(?P<url>https?://\S+)$")
+_AT = re.compile(r"^(?P<name>[^\s]+?)@(?P<url>https?://.*)$")
 
 
 def name_and_url(spec: ModelSpec, default: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.data.wheels import cached, member
 from assay.models.backend import Backend
-from assay.models.base import Model, Size
+from assay.models.base import Size
 from assay.models.llamacpp import OPTIONS, LlamaModel, memory
 
 if TYPE_CHECKING:

@@ -33,7 +33,8 @@ def _load(name: str) -> Any:
         return entry.load()
     except (ImportError, AttributeError) as error:
         hint = "reinstall the package that provides it"
-        raise MachineError(f"the backend {name!r} ({entry.value}) does not load: {error}", layer="models", hint=hint)
+        message = f"the backend {name!r} ({entry.value}) does not load: {error}"
+        raise MachineError(message, layer="models", hint=hint) from error
 
 
 def catalogue() -> list[Backend]:

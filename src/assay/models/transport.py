@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -207,11 +206,11 @@ def loopback(url: str) -> bool:
 
 def proxy_for(url: str) -> str | None:
     """The proxy that the environment names for a URL; none for this machine and for hosts in `NO_PROXY`."""
-    from urllib.request import getproxies_environment, proxy_bypass_environment
+    from urllib.request import getproxies, proxy_bypass
 
-    if loopback(url) or proxy_bypass_environment(host_of(url)):
+    if loopback(url) or proxy_bypass(host_of(url)):
         return None
-    proxies = getproxies_environment()
+    proxies = getproxies()
     proxy = proxies.get(url.partition(":")[0]) or proxies.get("all")
     return proxy if proxy and proxy.startswith(("http://", "https://")) else None
 

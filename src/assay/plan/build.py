@@ -189,7 +189,7 @@ class _Builder:
         return ModelPlan(
             name=name,
             model=spec.model,
-            identity=dict(model.identity),
+            identity=_pinned(model),
             capabilities=asdict(model.capabilities),
             size={"parameters": size.parameters, "source": size.source} if size else None,
             system=spec.system,
@@ -241,7 +241,7 @@ class _Builder:
         mode = self._mode(spec, model, scoring)
         sampling = _sampling(self.spec, task_spec, definition, mode)
         shape = {
-            "model": dict(model.identity),
+            "model": _pinned(model),
             "system": spec.system,
             "prompt": prompt.digest,
             "task": [definition.name, definition.version, task.dataset],
@@ -250,6 +250,11 @@ class _Builder:
             "sampling": asdict(sampling),
         }
         return Cell(digest_of(shape)[:16], model_name, label(prompt), task.name, mode, sampling)
+
+
+def _pinned(model: Model) -> dict[str, Any]:
+    """What pins a model wherever it runs: its runtime's version is the machine's, and stands in the evidence."""
+    return {key: part for key, part in model.identity.items() if key != "runtime"}
 
 
 def _short(task: str) -> str:

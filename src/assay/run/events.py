@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from assay.errors import MachineError
 from assay.files import canonical
@@ -48,3 +52,15 @@ def next_log(folder: Path, sealed: frozenset[str]) -> Path:
         number += 1
         path = folder / f"events.{number}.jsonl"
     return path
+
+
+def started_before(folder: Path, model: str) -> Iterator[dict[str, Any]]:
+    """The environment of a model in each earlier session of a run, as its events tell."""
+    for path in sorted(folder.glob("events*.jsonl")):
+        for line in path.read_bytes().splitlines():
+            if b'"model_started"' not in line:
+                continue
+            with suppress(orjson.JSONDecodeError, KeyError, TypeError):
+                fields = orjson.loads(line)["fields"]
+                if fields["model"] == model:
+                    yield dict(fields["environment"])

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from assay.errors import AssayError, BackendError, Interrupted
+from assay.errors import AssayError, BackendError, ConfigError, Interrupted
 from assay.home import home
 from assay.models.base import Model
 from assay.models.memory import check
@@ -22,7 +22,7 @@ from assay.run import journal
 from assay.run.budget import Budget
 from assay.run.cache import ResponseCache, wanted
 from assay.run.engine import Job
-from assay.run.events import EventLog
+from assay.run.events import EventLog, started_before
 from assay.run.folder import RunFolder
 from assay.run.requests import Requests
 from assay.run.state import State
@@ -120,11 +120,22 @@ class Execution:
         try:
             await model.start()
             self.environment[model.name] = dict(model.environment())
+            self._refuse_another_runtime(model.name)
             self.events.emit("model_started", model=model.name, environment=self.environment[model.name])
             await self._job(model, cells, requests, budget, cache).run()
         finally:
             await model.stop()
             self.events.emit("model_stopped", model=model.name)
+
+    def _refuse_another_runtime(self, name: str) -> None:
+        """One run, one runtime: half of its answers from another version would be two runs under one seal."""
+        runtime = self.environment[name].get("runtime")
+        for before in started_before(self.folder.path, name):
+            if (known := before.get("runtime")) != runtime:
+                raise ConfigError(
+                    f"{self.folder.path}: {name} was run with {known} so far, here it is {runtime}",
+                    hint="resume where that version is installed, or start over with --fresh",
+                )
 
     def _job(
         self, model: Model, cells: list[int], requests: Requests, budget: Budget, cache: ResponseCache | None
