@@ -49,4 +49,5 @@ def main(kind: str, model: str, prompts: str, slots: int, context: int, threads:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], *map(int, sys.argv[4:8]))
+    kind, model, prompts, *numbers = sys.argv[1:]
+    main(kind, model, prompts, *map(int, numbers))
