@@ -77,7 +77,7 @@ def make(spec: ModelSpec) -> Model:
 
 def _unknown(model: str, name: str) -> Problem:
     allowed = ", ".join([*names(), *(f"{backend}:…" for backend in backends())])
-    if model.lower().endswith(".gguf"):
+    if name == model and model.lower().endswith(".gguf"):
         return Problem(f"there is no model {model!r}", allowed=allowed, nearest=f"llamacpp:{model}")
     kind = "model" if name == model else "backend"
     return Problem(f"there is no {kind} {name!r}", allowed=allowed, nearest=nearest(name, _entries()))
