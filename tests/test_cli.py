@@ -194,7 +194,7 @@ def test_what_there_is(noun: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_one_of_each(capsys: pytest.CaptureFixture[str]) -> None:
     assert "MIT" in call(capsys, "tasks", "show", "gsm8k")[1]
     assert "body" in call(capsys, "prompts", "show", "gsm8k")[1]
-    assert "0.13" in call(capsys, "models", "show", "smollm2-135m")[1]
+    assert "134515008" in call(capsys, "models", "show", "smollm2-135m")[1]
 
 
 def test_doctor_tries_things(capsys: pytest.CaptureFixture[str]) -> None:

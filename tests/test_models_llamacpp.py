@@ -87,9 +87,7 @@ def test_the_built_in_model_answers(path: Path, monkeypatch: pytest.MonkeyPatch,
         await model.start()
         try:
             assert dict(model.identity) == before  # fetching the file changes no plan
-            return await model.complete(
-                Request(Sampling(max_tokens=8), 1, messages=(Message("user", "Say hello."),))
-            )
+            return await model.complete(Request(Sampling(max_tokens=8), 1, messages=(Message("user", "Say hello."),)))
         finally:
             await model.stop()
 

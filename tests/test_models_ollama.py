@@ -168,9 +168,7 @@ def test_missing_counts_are_not_zero():
         ("[::1]:99", "http://[::1]:99"),
     ],
 )
-def test_the_address_comes_from_ollamas_own_variable(
-    host: str | None, url: str, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_address_comes_from_ollamas_own_variable(host: str | None, url: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
     if host is not None:
         monkeypatch.setenv("OLLAMA_HOST", host)

@@ -180,7 +180,9 @@ def test_a_file_that_changes_meanwhile_is_noticed(tmp_path: Path):
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"schema": "assay.plan.v1"}', '{"schema": "assay.plan.v1", "cells": 7}'])
+@pytest.mark.parametrize(
+    "content", ["", "{}", '{"schema": "assay.plan.v1"}', '{"schema": "assay.plan.v1", "cells": 7}']
+)
 def test_a_folder_that_is_no_run(tmp_path: Path, content: str):
     (tmp_path / "plan.json").write_text(content)
     with pytest.raises(ConfigError, match=r"plan\.json"):

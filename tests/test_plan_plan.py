@@ -61,3 +61,20 @@ def test_seeds_fit_every_backend(root: int, cell: str, sample: str, epoch: int) 
 def test_epochs_and_root_seeds_differ_in_their_seeds() -> None:
     seeds = {attempt_seed(root, "c", "s", epoch) for root in range(10) for epoch in range(10)}
     assert len(seeds) == 100
+
+
+@pytest.mark.parametrize("name", ["../t", "/etc/t", ".t", "t\n", ""])
+def test_a_task_cannot_be_named_out_of_the_run(name: str) -> None:
+    content = plan().to_json()
+    content["tasks"] = {name: {**content["tasks"]["t"], "name": name}}
+    for cell in content["cells"]:
+        cell["task"] = name
+    with pytest.raises(EvidenceError, match="not a name for a task"):
+        Plan.from_json(content)
+
+
+def test_a_cell_of_nothing_is_refused() -> None:
+    content = plan().to_json()
+    content["cells"][0]["model"] = "another"
+    with pytest.raises(EvidenceError, match="not in the plan"):
+        Plan.from_json(content)

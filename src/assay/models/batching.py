@@ -16,6 +16,7 @@ Answer = Callable[[Sequence[Request]], Sequence[Completion | BackendError]]
 
 GATHER_S = 0.005
 """How long to wait for more requests when a group is not full."""
+_UNLOADED = "the model was unloaded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,11 @@ class Batcher:
         requests = [item.request for item in group]
         try:
             answers = await asyncio.get_running_loop().run_in_executor(self._worker, self._answer, requests)
+        except asyncio.CancelledError:
+            _tell(group, ConnectionLost(_UNLOADED))
+            raise
         except Exception as error:
-            for item in group:
-                if not item.future.done():
-                    item.future.set_exception(error)
+            _tell(group, error)
             return
         for item, answer in zip(group, answers, strict=True):
             if item.future.done():
@@ -89,7 +91,11 @@ class Batcher:
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
-        for item in self._waiting:
-            if not item.future.done():
-                item.future.set_exception(ConnectionLost("the model was unloaded"))
+        _tell(self._waiting, ConnectionLost(_UNLOADED))
         self._waiting.clear()
+
+
+def _tell(group: Sequence[_Waiting], error: Exception) -> None:
+    for item in group:
+        if not item.future.done():
+            item.future.set_exception(error)

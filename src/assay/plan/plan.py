@@ -6,6 +6,7 @@ Attempts are enumerated from the plan, never listed in it: cell by cell, epoch b
 from __future__ import annotations
 
 import hashlib
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,7 @@ from assay.files import digest_of, read_json
 from assay.records import Attempt, Sampling
 
 SCHEMA = "assay.plan.v1"
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Mode = Literal["chat", "completion", "choices"]
 Kind = Literal["choice", "generate", "code"]
 
@@ -125,9 +127,18 @@ class Plan:
             plan = cls(**content)
         except (KeyError, TypeError, AttributeError) as error:
             raise EvidenceError(f"not a plan that this version reads: {error}") from None
+        plan._check_names()
         if plan.digest != claimed:
             raise EvidenceError(f"the plan's digest is {plan.digest}, but it claims {claimed}")
         return plan
+
+    def _check_names(self) -> None:
+        """A plan from elsewhere names files by its tasks: refuse names that could lead out of the run."""
+        if bad := [name for name, task in self.tasks.items() if name != task.name or not _SAFE.fullmatch(name)]:
+            raise EvidenceError(f"not a name for a task: {bad[0]!r}")
+        for cell in self.cells:
+            if not (cell.model in self.models and cell.prompt in self.prompts and cell.task in self.tasks):
+                raise EvidenceError(f"the cell {cell.id} names a model, prompt or task that is not in the plan")
 
     @classmethod
     def read(cls, path: Path) -> Plan:
