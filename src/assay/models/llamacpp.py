@@ -167,13 +167,15 @@ class LlamaModel(Model):
 
 
 def decoding(sampling: Sampling, seed: int) -> dict[str, Any]:
-    """What was asked for, and nothing besides: llama.cpp's own top-k and min-p are left out."""
-    body: dict[str, Any] = {
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "samplers": ["temperature", "top_p"],
-        "seed": seed % _RANDOM,
-    }
+    """What was asked for, and nothing besides: llama.cpp's own top-k and min-p are left out.
+
+    Greedy is "the most likely one": taken by partial sorting, which spares a softmax over the vocabulary a token.
+    """
+    body: dict[str, Any] = {"temperature": sampling.temperature, "seed": seed % _RANDOM}
+    if sampling.temperature == 0:
+        body |= {"samplers": ["top_k"], "top_k": 1}
+    else:
+        body |= {"samplers": ["temperature", "top_p"], "top_p": sampling.top_p}
     if sampling.stop:
         body["stop"] = sampling.stop
     return body
