@@ -240,7 +240,7 @@ def test_another_client_of_ours_speaks_to_its_server(path: Path, monkeypatch: py
         finally:
             await remote.stop()
 
-    chat, text, environment = run(path, work)
+    chat, text, _environment = run(path, work)
     assert (chat.tokens_out, chat.finish) == (10, "length")
     assert "three" in text.text
 

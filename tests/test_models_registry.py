@@ -86,7 +86,8 @@ catalogue()
 for model in ("openai:m@http://h", "ollama:m:1b", "smollm2-135m", "hf:a/b-1b"):
     made = make(ModelSpec(model=model))
     made.identity, made.capabilities, made.size()
-print(sorted({"aiohttp", "torch", "transformers", "xllamacpp", "numpy", "huggingface_hub", "duckdb"} & set(sys.modules)))
+heavy = {"aiohttp", "torch", "transformers", "xllamacpp", "numpy", "huggingface_hub", "duckdb"}
+print(sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
