@@ -50,5 +50,6 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     notebook = nbformat.read(ROOT / "examples" / "two_prompts.ipynb", as_version=4)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
-    assert "default" in printed
+    assert "boolq@1" in printed
+    assert "instruct@1" in printed
     assert "n=6" in printed
