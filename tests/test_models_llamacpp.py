@@ -154,14 +154,14 @@ def test_choices_agree_with_asking_for_every_token(path: Path):
 
 
 def test_single_tokens_and_tokens_that_end_a_text(path: Path):
-    choices = (" Paris", " Paris<|im_end|>", " London", " Paris")
+    choices = (" Paris", " Paris<|im_end|>", " London", " Paris", " Paris<|endoftext|> Paris")
 
     async def work(model: Model) -> tuple[Completion, Completion]:
         return await model.complete(choose("The capital of France is", choices)), await model.complete(choose())
 
     found, after = run(path, work)
-    paris, ended, london, again = found.choices
-    assert (paris.tokens, ended.tokens, london.tokens) == (1, 2, 1)
+    paris, ended, london, again, twice = found.choices
+    assert (paris.tokens, ended.tokens, london.tokens, twice.tokens) == (1, 2, 1, 3)
     assert paris == again
     assert london.logprob < paris.logprob < 0
     assert ended.logprob < paris.logprob

@@ -12,7 +12,7 @@ on load.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from assay.errors import BadResponse, Rejected, ServerError
@@ -20,14 +20,16 @@ from assay.models.transport import Transport
 from assay.records import ChoiceScore, Completion
 
 _GREEDY = {"temperature": 0, "samplers": [], "cache_prompt": True}
+"""No sampler cuts candidates before the grammar does: llama.cpp aborts the process when nothing is left."""
 
 
 class Forced:
-    """Scores choices. `vocabulary`: how many tokens there are, for the slow way."""
+    """Scores choices. `vocabulary`: how many tokens there are, for the slow way; `special`: ids that have a role."""
 
-    def __init__(self, transport: Transport, vocabulary: int) -> None:
+    def __init__(self, transport: Transport, vocabulary: int, special: Collection[int]) -> None:
         self._transport = transport
         self._vocabulary = vocabulary
+        self._special = frozenset(special)
 
     async def score(self, context: str, choices: Sequence[str], slot: int) -> Completion:
         """How likely each choice is after `context`. Raises Rejected for an empty context or choice."""
@@ -38,28 +40,34 @@ class Forced:
         logprobs: list[float] = []
         scores: list[ChoiceScore] = []
         before: Sequence[int] = ()
-        for tail in tails:
+        for text, tail in zip(choices, tails, strict=True):
             same = shared(before, tail[:-1])
-            logprobs = logprobs[:same] + await self._force([*start, *tail[:same]], tail[same:], slot)
+            force = self._by_hand if await self._has_special(text, tail) else self._force
+            logprobs = logprobs[:same] + await force([*start, *tail[:same]], tail[same:], slot)
             scores.append(ChoiceScore(math.fsum(logprobs), len(logprobs)))
             before = tail
         return Completion(tokens_in=len(start) + sum(map(len, tails)), tokens_out=0, choices=tuple(scores))
 
-    async def tokens(self, text: str) -> list[int]:
+    async def tokens(self, text: str, **how: bool) -> list[int]:
         """The token ids of a text, with a begin-of-text token where the model wants one."""
-        answer = await self._transport.post("/tokenize", {"content": text, "add_special": True})
+        answer = await self._transport.post("/tokenize", {"content": text, "add_special": True, **how})
         found = answer.get("tokens") if isinstance(answer, dict) else None
         if not isinstance(found, list) or not all(isinstance(token, int) for token in found):
             raise BadResponse("the server did not answer with tokens")
         return found
+
+    async def _has_special(self, text: str, tail: list[int]) -> bool:
+        """Whether a choice holds a token that is no text, such as one that ends an answer: no grammar can name it."""
+        if not self._special.isdisjoint(tail):
+            return True
+        return await self.tokens(text, parse_special=True) != await self.tokens(text, parse_special=False)
 
     async def _force(self, start: list[int], tail: list[int], slot: int) -> list[float]:
         """The log probability of each token of `tail` after `start`."""
         try:
             return await self._by_grammar(start, tail, slot)
         except (ServerError, BadResponse):
-            # No grammar can name a token that ends a text, as a choice may.
-            return [await self._by_hand([*start, *tail[:at]], tail[at], slot) for at in range(len(tail))]
+            return await self._by_hand(start, tail, slot)
 
     async def _by_grammar(self, start: list[int], tail: list[int], slot: int) -> list[float]:
         grammar = "root ::= " + " ".join(f"<[{token}]>" for token in tail)
@@ -69,8 +77,11 @@ class Forced:
             raise BadResponse("the server generated other tokens than it was forced to")
         return [_logprob(step) for step in steps]
 
-    async def _by_hand(self, start: list[int], token: int, slot: int) -> float:
-        """Ask for the whole vocabulary's probabilities after `start`; find the token's."""
+    async def _by_hand(self, start: list[int], tail: list[int], slot: int) -> list[float]:
+        """The same, one request a token: ask for the whole vocabulary's probabilities and find the token's."""
+        return [await self._one([*start, *tail[:at]], token, slot) for at, token in enumerate(tail)]
+
+    async def _one(self, start: list[int], token: int, slot: int) -> float:
         body = {"prompt": start, "n_predict": 1, "n_probs": self._vocabulary, "id_slot": slot}
         steps = _steps(await self._transport.post("/completion", body | _GREEDY))
         for step in steps[0].get("top_logprobs") or () if steps else ():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -105,6 +106,12 @@ class Header:
     def context(self) -> int | None:
         """The longest context that the model was trained for, in tokens."""
         return self._positive("context_length")
+
+    @property
+    def special(self) -> frozenset[int]:
+        """The ids of tokens that have a role: begin and end of text, end of turn, padding and so on."""
+        named = (value for key, value in self.metadata.items() if re.fullmatch(r"tokenizer\.ggml\.\w+_token_id", key))
+        return frozenset(value for value in named if isinstance(value, int))
 
     def cache_bytes(self, tokens: int) -> int:
         """Bytes of the key-value cache for `tokens` tokens, at 2 bytes a number.

@@ -113,7 +113,7 @@ class LlamaModel(Model):
         except BaseException:
             await self.stop()
             raise
-        self._forced = Forced(self._transport, self.header.vocabulary)
+        self._forced = Forced(self._transport, self.header.vocabulary, self.header.special)
         self._slots = asyncio.Queue()
         for number in range(self._settings.slots):
             self._slots.put_nowait(number)
