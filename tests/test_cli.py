@@ -203,4 +203,8 @@ def test_doctor_tries_things(capsys: pytest.CaptureFixture[str]) -> None:
     status = {probe["name"]: probe["status"] for probe in told["probes"]}
     assert status["python"] == status["cache folder"] == "ok"
     assert status["sandbox"] == "missing"
-    assert "works" in call(capsys, "doctor")[1]
+    told_in_words = call(capsys, "doctor")[1]
+    assert "works" in told_in_words
+    for probe in told["probes"]:
+        if probe["fix"]:
+            assert probe["fix"] in told_in_words

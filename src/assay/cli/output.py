@@ -26,7 +26,7 @@ def console(*, err: bool = False) -> Console:
     """A console for people; plain text where the stream is no terminal."""
     from rich.console import Console
 
-    return Console(stderr=err, highlight=False, soft_wrap=False)
+    return Console(stderr=err, highlight=False, markup=False)
 
 
 def print_json(value: Any) -> None:
