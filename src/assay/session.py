@@ -148,7 +148,7 @@ def evaluate(
     """
     asked, where = read_spec(spec)
     options = Options(Path(out) if out else None, fresh, retry_errors)
-    return carry_out(build(asked, where, progress), asked, options, watch)
+    return carry_out(build(asked, where, progress), asked, options, watch, progress)
 
 
 def read_spec(spec: Spec | str | Path | Mapping[str, Any]) -> tuple[Spec, Locations]:
@@ -170,6 +170,7 @@ def carry_out(
     spec: Spec,
     options: Options,
     watch: Watch | None = None,
+    progress: Progress | None = None,
 ) -> Run:
     """Run, score and seal a plan, or go on where an earlier process stopped."""
     plan = draft.plan
@@ -180,6 +181,7 @@ def carry_out(
         sealed = folder.manifest.exists()
         if sealed and not (options.retry_errors and state.errors()):
             return Run(folder.path, plan)
+        _fetch(draft, state, progress)
         set_aside(folder)
         _work(folder, draft, spec, options, state, watch)
     return Run(folder.path, plan)
@@ -209,6 +211,14 @@ def _keep_old(path: Path) -> Path:
         number += 1
     path.rename(old)
     return old
+
+
+def _fetch(draft: Draft, state: State, progress: Progress | None) -> None:
+    """Get the models that still have something to answer, before anything of the run is touched."""
+    for name, model in draft.models.items():
+        cells = [number for number, cell in enumerate(draft.plan.cells) if cell.model == name]
+        if next(state.pending(cells, retry_errors=True), None) is not None:
+            model.fetch(progress)
 
 
 def _work(

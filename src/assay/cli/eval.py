@@ -76,7 +76,7 @@ def eval_(
     if plan_only:
         return _print_plan(draft, as_json=as_json)
     settings = Options(out, fresh, retry_errors, command=shown_command())
-    run = carry_out(draft, asked, settings, watch())
+    run = carry_out(draft, asked, settings, watch(), download)
     return print_run(run, as_json=as_json)
 
 

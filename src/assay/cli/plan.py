@@ -27,9 +27,10 @@ def plan_table(document: Mapping[str, Any]) -> Group:
     for cell in document["cells"]:
         table.add_row(*map(Text, _row(cell, shared)))
     tokens = document["tokens"]
+    total = f"about {tokens['in']:,} tokens in and at most {tokens['out_at_most']:,} out"
     lines = [
         "",
-        f"{document['attempts']:,} attempts, about {tokens['in']:,} tokens in and at most {tokens['out_at_most']:,} out",
+        f"{document['attempts']:,} attempts, {total}",
         "decides: the smallest difference, in points, that a paired comparison at this n could decide "
         "(10 % of samples discordant, one-sided 5 %, power 80 %); - where it could decide none",
         f"plan {document['digest']}",

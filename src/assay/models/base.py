@@ -5,7 +5,7 @@ the entry-point group `assay.models`, each naming a function that takes a ModelS
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -73,6 +73,12 @@ class Model(ABC):
     def size(self) -> Size | None:
         """How large it is, where that can be known before any download; None where it cannot."""
         return None
+
+    def fetch(self, progress: Callable[[str, int], None] | None = None) -> None:  # noqa: B027
+        """Get what `start` needs and is not here yet, telling `progress` what and how many bytes so far.
+
+        Raises MachineError (DataUnavailable) where it cannot be had, DigestMismatch where it is not the pinned one.
+        """
 
     async def start(self) -> None:  # noqa: B027 - a backend may have nothing to open
         """Open the connection or load the weights.

