@@ -45,6 +45,23 @@ def test_a_run_is_complete_scored_and_sealed(tmp_path: Path, stub: Stub) -> None
     assert run.report.read_text().startswith("<!doctype html>")
 
 
+def test_the_events_tell_what_the_display_shows(tmp_path: Path, stub: Stub) -> None:
+    run = assay.evaluate(spec(tmp_path, stub.url, 30), out=tmp_path / "run")
+    events = [orjson.loads(line) for line in (run.path / "events.jsonl").read_bytes().splitlines()]
+    assert [event["event"] for event in events if event["event"] != "progress"] == [
+        "run_started",
+        "model_started",
+        "model_stopped",
+        "run_finished",
+        "sealing",
+    ]
+    last = [event["fields"] for event in events if event["event"] == "progress"][-1]
+    assert (last["finished"], last["planned"], last["outcomes"], last["cells"]) == (30, 30, {"ok": 30}, [30])
+    assert last["attempts_per_s"] > 0
+    assert last["tokens_per_s"] > 0
+    assert last["seconds_left"] == 0
+
+
 def test_every_request_bears_its_own_seed(tmp_path: Path, stub: Stub) -> None:
     run = assay.evaluate(spec(tmp_path, stub.url, 12, epochs=2, seed=5), out=tmp_path / "run")
     seeds = {entry.attempt["seed"] for entry in run}

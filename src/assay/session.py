@@ -180,6 +180,8 @@ def carry_out(
         state = State.read(folder, plan)
         sealed = folder.manifest.exists()
         if sealed and not (options.retry_errors and state.errors()):
+            if progress:
+                progress(f"{folder.path} is finished and sealed already; --fresh starts over", 0)
             return Run(folder.path, plan)
         _fetch(draft, state, progress)
         set_aside(folder)

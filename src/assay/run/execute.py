@@ -67,12 +67,16 @@ class Execution:
     environment: dict[str, dict[str, str]] = field(default_factory=dict)
     _told: float = 0.0
     _retries: int = 0
+    _tokens: int = 0
+    _began: float = field(default_factory=time.monotonic)
+    _before: int = 0
 
     async def run(self) -> None:
         """Run to the end. Raises Interrupted on Ctrl-C, and what the engine raises; the journal is whole then."""
         sealed = frozenset(Path(name).name for name in self.folder.sealed() if name.startswith("attempts/"))
         writer = journal.Writer(journal.next_segment(self.folder.attempts, sealed))
         self._writer = writer
+        self._began, self._before = time.monotonic(), self.state.finished
         self.events.emit("run_started", session=self.state.sessions, finished=self.state.finished)
         if self.watch:
             self.watch.begin(self.plan, self.state)
@@ -164,6 +168,7 @@ class Execution:
 
     def finished(self, attempt: Attempt, outcome: Outcome, tokens_out: int | None) -> None:
         """Pass it on, and put the totals into the events once a second."""
+        self._tokens += tokens_out or 0
         if self.watch:
             self.watch.finished(attempt, outcome, tokens_out)
         if time.monotonic() - self._told >= PROGRESS_SECONDS:
@@ -176,11 +181,18 @@ class Execution:
             self.watch.retried(attempt, error, wait_s)
 
     def _tell(self) -> None:
+        """One event with what the display shows: totals, rates over this session, time left, outcomes, cells."""
         self._told = time.monotonic()
+        seconds = max(self._told - self._began, 1e-9)
+        finished = self.state.finished
+        rate = (finished - self._before) / seconds
         self.events.emit(
             "progress",
-            finished=self.state.finished,
+            finished=finished,
             planned=len(self.plan),
+            attempts_per_s=round(rate, 3),
+            tokens_per_s=round(self._tokens / seconds, 3),
+            seconds_left=round((len(self.plan) - finished) / rate, 1) if rate else None,
             outcomes=self.state.outcomes(),
             cells=self.state.by_cell(),
             retries=self._retries,
