@@ -121,14 +121,13 @@ def open(path: str | Path) -> Run:
 class Options:
     """How to carry a plan out. `out`: the run directory; `fresh`: start over, keeping the old run beside it;
     `retry_errors`: try attempts again that a sealed run recorded as infrastructure errors; `command`: what was
-    typed, for the evidence; `report`: whether to write the page.
+    typed, for the evidence.
     """
 
     out: Path | None = None
     fresh: bool = False
     retry_errors: bool = False
     command: Sequence[str] = ()
-    report: bool = True
 
 
 def evaluate(
@@ -238,9 +237,8 @@ def _work(
         _wait_for(execution.run())
         say = watch.stage if watch else _silence
         _derive(folder, plan, State.read(folder, plan), planned(plan), say)
-        if options.report:
-            say("writing the report")
-            write_report(folder.path, plan)
+        say("writing the report")
+        write_report(folder.path, plan)
         say("sealing")
         events.emit("sealing")
     except AssayError as error:
