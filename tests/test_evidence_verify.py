@@ -103,6 +103,12 @@ def test_a_forged_score_under_a_new_seal_is_found(run: Path) -> None:
     assert names(run) == {"scores"}
 
 
+@pytest.mark.parametrize("line", ['{"scorer":1}', "{}", '{"cell":99,"index":-7,"revision":0,"scorer":"x"}'])
+def test_nonsense_under_a_new_seal_is_found(run: Path, line: str) -> None:
+    reseal(run, "scores/0000.jsonl", lambda text: text + line + "\n")
+    assert verify(run)
+
+
 def test_a_dropped_score_under_a_new_seal_is_found(run: Path) -> None:
     reseal(run, "scores/0000.jsonl", lambda text: "".join(text.splitlines(keepends=True)[:-1]))
     assert names(run) == {"results.json"}

@@ -105,6 +105,26 @@ def test_a_budget_stops_and_a_larger_one_goes_on(tmp_path: Path, stub: Stub) -> 
     assert whole.verify() == []
 
 
+def test_a_stored_response_is_not_asked_for_again(tmp_path: Path, stub: Stub) -> None:
+    wanted = spec(tmp_path, stub.url, 10, cache="on")
+    first = assay.evaluate(wanted, out=tmp_path / "first")
+    asked = stub.stats()["requests"]
+    again = assay.evaluate(wanted, out=tmp_path / "again")
+    assert stub.stats()["requests"] == asked
+    assert texts(again) == texts(first)
+    assert cell(again)["cached"] == 10
+    assert cell(again)["latency_s"] is None
+    assert cell(assay.evaluate({**wanted, "cache": "auto"}, out=tmp_path / "fresh"))["cached"] == 0
+
+
+def test_what_a_run_cost_is_in_its_results(tmp_path: Path, stub: Stub) -> None:
+    wanted = spec(tmp_path, stub.url, 10)
+    wanted["models"][0]["prices"] = {"input": 1.0, "output": 3.0, "currency": "EUR"}
+    row = cell(assay.evaluate(wanted, out=tmp_path / "run"))
+    amount = (row["tokens"]["in"] + 3 * row["tokens"]["out"]) / 1e6
+    assert row["cost"] == {"amount": pytest.approx(amount), "currency": "EUR"}
+
+
 FAULTS = {
     "rate_limit": "infra_error",
     "unavailable": "infra_error",

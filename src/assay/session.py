@@ -217,8 +217,7 @@ def _keep_old(path: Path) -> Path:
 def _fetch(draft: Draft, state: State, progress: Progress | None) -> None:
     """Get the models that still have something to answer, before anything of the run is touched."""
     for name, model in draft.models.items():
-        cells = [number for number, cell in enumerate(draft.plan.cells) if cell.model == name]
-        if next(state.pending(cells, retry_errors=True), None) is not None:
+        if next(state.pending(draft.plan.cells_of(name), retry_errors=True), None) is not None:
             model.fetch(progress)
 
 

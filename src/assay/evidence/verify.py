@@ -54,6 +54,9 @@ def verify(path: Path, progress: Callable[[str], None] = lambda _: None) -> list
             findings += check(folder)
         except AssayError as error:
             findings.append(Finding(_name_in(folder, error), error.message))
+        except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
+            # Whoever sealed the run may have written anything: what cannot be read as a run does not hold.
+            findings.append(Finding(str(folder.path), f"{title}: not what assay writes ({error!r})"))
         if findings:
             break  # what follows would be derived from bytes already known to be wrong
     return findings

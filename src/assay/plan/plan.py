@@ -191,6 +191,10 @@ class Plan:
         """The attempts of one cell, in order."""
         return (self.attempt(index) for index in range(self.starts[cell], self.starts[cell + 1]))
 
+    def cells_of(self, model: str) -> list[int]:
+        """The numbers of a model's cells, in order."""
+        return [number for number, cell in enumerate(self.cells) if cell.model == model]
+
     def _seed_of(self, cell: Cell) -> int:
         sampling = self.spec.get("sampling", {}).get("seed")
         return self.tasks[cell.task].seed if sampling is None else int(sampling)

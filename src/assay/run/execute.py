@@ -114,7 +114,7 @@ class Execution:
         return None
 
     async def _model(self, model: Model, requests: Requests, budget: Budget, cache: ResponseCache | None) -> None:
-        cells = [number for number, cell in enumerate(self.plan.cells) if cell.model == model.name]
+        cells = self.plan.cells_of(model.name)
         if next(self.state.pending(cells, retry_errors=True), None) is None:
             return
         if model.local and (size := model.size()):
