@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.stats.power import samples_for, smallest_difference, smallest_difference_unpaired
+from assay.stats.exact import non_inferior
+from assay.stats.paired import PairedTable, difference
+from assay.stats.power import (
+    design_effect_of,
+    power_of,
+    samples_for,
+    samples_for_unpaired,
+    samples_without_discordance,
+    smallest_difference,
+    smallest_difference_unpaired,
+)
 
 
 @pytest.mark.parametrize(
@@ -59,9 +69,53 @@ def test_the_promised_power_is_reached():
     assert 0.76 <= found / runs <= 0.86
 
 
+@given(st.floats(0.001, 0.5), st.floats(0.05, 0.95), st.floats(0.5, 30))
+def test_unpaired_and_clustered_answers_agree_too(margin, share, effect):
+    n = samples_for_unpaired(margin, share, design_effect=effect)
+    found = smallest_difference_unpaired(n, share, design_effect=effect)
+    assert found is None or found <= margin * (1 + 1e-9)
+    n = samples_for(margin, share, design_effect=effect)
+    assert power_of(n, margin, share, design_effect=effect) >= 0.8 - 1e-9
+    assert n == 1 or power_of(n - 1, margin, share, design_effect=effect) < 0.8 + 1e-9
+
+
+def test_statsmodels_plans_the_same_unpaired_samples():
+    from statsmodels.stats.power import zt_ind_solve_power
+
+    spread = math.sqrt(0.75 * 0.25)
+    for margin in (0.01, 0.05):
+        theirs = zt_ind_solve_power(margin / spread, alpha=0.05, power=0.8, alternative="larger")
+        assert samples_for_unpaired(margin, 0.75) == math.ceil(theirs)
+
+
+def test_epochs_that_agree_count_once_and_those_that_do_not_in_full():
+    assert design_effect_of(5, 1) == 5
+    assert design_effect_of(5, 0) == design_effect_of(1, 0.5) == 1
+    assert samples_for(0.02, 0.1, design_effect=5) == pytest.approx(5 * samples_for(0.02, 0.1), abs=5)
+    assert smallest_difference(820, 0.1, design_effect=5) == pytest.approx(smallest_difference(164, 0.1))
+
+
+def test_more_than_everything_cannot_be_decided():
+    assert smallest_difference_unpaired(3) is None
+    assert smallest_difference_unpaired(0) is None
+
+
+@pytest.mark.parametrize(("margin", "n"), [(0.01, 299), ("0.05", 59), (0.2, 14), (0.5, 5), (0.95, 2), (1, 1)])
+def test_how_many_pairs_must_agree_to_rule_a_loss_out(margin, n):
+    assert samples_without_discordance(margin) == n
+    assert non_inferior(difference(PairedTable(n, 0, 0, 0)).low, margin)
+    assert n == 1 or not non_inferior(difference(PairedTable(n - 1, 0, 0, 0)).low, margin)
+
+
 @pytest.mark.parametrize(
     "call",
     [
+        lambda: samples_for(0.1, 0.1, design_effect=0),
+        lambda: samples_for_unpaired(0.1, 0.1, design_effect=math.inf),
+        lambda: power_of(-1, 0.1, 0.1),
+        lambda: power_of(1, 0, 0.1),
+        lambda: design_effect_of(0.5, 0.1),
+        lambda: design_effect_of(2, math.nan),
         lambda: smallest_difference(-1, 0.1),
         lambda: smallest_difference(10, 0),
         lambda: smallest_difference(10, 1.5),
@@ -73,5 +127,5 @@ def test_the_promised_power_is_reached():
     ],
 )
 def test_what_makes_no_sense_is_refused(call):
-    with pytest.raises(ValueError, match=r"samples|between|below"):
+    with pytest.raises(ValueError, match=r"samples|between|below|negative|start"):
         call()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from assay.stats.special import beta_cdf, beta_quantile, normal_quantile, t_two_sided
+from assay.stats.special import beta_cdf, beta_quantile, normal_cdf, normal_quantile, t_tail, t_two_sided
 
 SHAPES = [0.5, 1, 1.5, 3, 9.9, 10, 30, 500, 1e4, 1e6, 1e7]
 PROBABILITIES = [1e-9, 1e-4, 0.005, 0.025, 0.3, 0.5, 0.8, 0.975, 0.9999]
@@ -72,3 +72,19 @@ def test_the_normal_quantile_agrees_with_scipy(p):
 def test_what_has_no_value_is_refused(call, arguments):
     with pytest.raises(ValueError, match="not"):
         call(*arguments)
+
+
+@given(st.floats(-35, 8))
+def test_the_normal_distribution_is_precise_in_its_tail(z):
+    assert normal_cdf(z) == pytest.approx(stats.norm.cdf(z), rel=1e-10)
+
+
+@given(st.floats(-50, 50), st.sampled_from([1, 2, 5, 13, 100, 12_031]))
+def test_the_tail_of_student_agrees_with_scipy(t, df):
+    assert t_tail(t, df) == pytest.approx(stats.t.sf(t, df), rel=1e-8)
+
+
+def test_the_tail_of_no_number_is_refused():
+    for t, df in ((math.nan, 3), (1.0, 0)):
+        with pytest.raises(ValueError, match="df must"):
+            t_tail(t, df)

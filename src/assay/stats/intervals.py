@@ -24,7 +24,8 @@ class Interval:
     `low` and `high` are None where they cannot be estimated, `value` too where there are no data. `n` counts
     the values, `clusters` the independent groups they come in (None where each value stands for itself).
     `method` is `wilson`, `clopper-pearson`, `t`, `wilson-clustered`, `clopper-pearson-clustered` or
-    `t-clustered`.
+    `t-clustered`; for differences of pairs `tango`, `newcombe` or `exact`, and `tango-clustered`, `t-clustered`,
+    `bca-clustered` or `exact-clustered`.
     """
 
     value: float | None

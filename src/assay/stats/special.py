@@ -137,6 +137,22 @@ def normal_quantile(p: float) -> float:
     return NormalDist().inv_cdf(p)
 
 
+def normal_cdf(z: float) -> float:
+    """The chance that a standard normal variable is at most z, precise in both tails."""
+    return math.erfc(-z / math.sqrt(2)) / 2
+
+
+def t_tail(t: float, df: float) -> float:
+    """The chance that a Student variable of `df` degrees of freedom exceeds t (DLMF 8.17; Abramowitz and Stegun
+    26.5.27)."""
+    if not (df > 0 and not math.isnan(t)):
+        raise ValueError(f"df must be positive and t a number, not {df} and {t}")
+    if t * t < min(df, 1.0):  # near the middle, where df / (df + t²) would round to 1
+        return 0.5 - math.copysign(beta_cdf(t * t / (df + t * t), 0.5, df / 2) / 2, t)
+    tail = beta_cdf(df / (df + t * t), df / 2, 0.5) / 2
+    return tail if t >= 0 else 1 - tail
+
+
 def t_two_sided(confidence: float, df: float) -> float:
     """The t that a Student variable of `df` degrees of freedom stays within, ±t, with probability
     `confidence`.
