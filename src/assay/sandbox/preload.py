@@ -1,0 +1,42 @@
+"""What solutions import most, loaded once and shared by all: before anything else of this package is imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+PRELOADED = (
+    "bisect",
+    "collections.abc",
+    "copy",
+    "datetime",
+    "decimal",
+    "fractions",
+    "functools",
+    "heapq",
+    "itertools",
+    "math",
+    "operator",
+    "random",
+    "re",
+    "string",
+    "typing",
+)
+
+
+def preload() -> None:
+    """Import the modules, and give `random` its one state.
+
+    On import `random` asks to be seeded anew in every forked child, which costs each of them and would make their
+    runs differ; here it must not.
+    """
+    register = os.register_at_fork
+    os.register_at_fork = lambda **_: None
+    try:
+        for name in PRELOADED:
+            __import__(name)
+    finally:
+        os.register_at_fork = register
+    random: Any = sys.modules["random"]
+    random.seed(0)
