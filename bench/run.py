@@ -16,6 +16,7 @@ from typing import Any
 
 import figures
 import local
+import sandbox
 import table
 from process import machine
 
@@ -26,6 +27,9 @@ FIGURES: dict[str, Callable[[figures.Options], dict[str, Any]]] = {
     "memory": figures.memory,
     "start": figures.start,
     "local": local.figure,
+    "sandbox": sandbox.figure,
+    "completions": sandbox.completions,
+    "probing": sandbox.probing,
 }
 
 

@@ -169,18 +169,33 @@ def test_a_cell_without_any_answer_is_exit_6(tmp_path: Path, capsys: pytest.Capt
 
 
 @pytest.mark.data
-def test_code_is_generated_and_stored_but_never_run(
+def test_code_is_executed_only_where_it_may_be(
     tmp_path: Path, stub: Stub, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["eval", "-m", f"openai:stub@{stub.url}", "-t", "humaneval", "--limit", "3", "--out", tmp_path / "run"]
-    code, told = document(capsys, *flags)
-    assert (code, told["error"]) == (6, "MachineError")
-    assert not (tmp_path / "run").exists()
     code, told = document(capsys, *flags, "--code-exec-policy", "disabled")
     assert code == 0
     assert told["results"]["cells"][0]["metrics"] == []
     assert "not_scored" in {flag["code"] for flag in told["results"]["flags"]}
-    assert document(capsys, "score", tmp_path / "run")[0] == 6
+    code, told = document(capsys, "score", tmp_path / "run")
+    (cell,) = told["results"]["cells"]
+    assert code == 0
+    assert (cell["scored"], sum(cell["executions"]["statuses"].values())) == (3, 3)
+    assert told["results"]["executed"]["humaneval"]["control"]["failed"] == {}
+
+
+def test_a_tier_that_cannot_be_had_ends_the_plan(
+    tmp_path: Path, stub: Stub, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        f"models: [openai:stub@{stub.url}]\n"
+        "tasks: [{task: humaneval, limit: 2, scoring_mode: {mode: pass_at_1, options: {tier: macos}}}]\n"
+    )
+    code, told = document(capsys, "eval", spec, "--out", tmp_path / "run")
+    assert (code, told["error"]) == (6, "MachineError")
+    assert "sandbox: sandbox-exec" in told["message"]
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("noun", ["tasks", "prompts", "models"])
@@ -202,7 +217,8 @@ def test_doctor_tries_things(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     status = {probe["name"]: probe["status"] for probe in told["probes"]}
     assert status["python"] == status["cache folder"] == "ok"
-    assert status["sandbox"] == "missing"
+    assert status["sandbox"] in ("ok", "missing")
+    assert {"sandbox seccomp", "sandbox landlock"} <= status.keys()
     told_in_words = call(capsys, "doctor")[1]
     assert "works" in told_in_words
     for probe in told["probes"]:

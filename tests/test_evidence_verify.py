@@ -6,14 +6,18 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import assay
 from assay.errors import ConfigError
-from assay.evidence.manifest import seal
+from assay.evidence import verdicts
+from assay.evidence.keys import make, signing_key
+from assay.evidence.manifest import covered, entry, identity, seal
+from assay.evidence.signing import sign
 from assay.evidence.verify import verify
-from assay.files import digest_of, pretty
+from assay.files import pretty
 from assay.run.folder import RunFolder
 from support.evals import spec
 from support.stub import Stub
@@ -88,7 +92,7 @@ def reseal(run: Path, name: str, change: Callable[[str], str]) -> None:
     path.write_text(change(path.read_text()))
     (run / "manifest.json").unlink()
     plan = assay.open(run).plan
-    seal(RunFolder(run), plan=plan.digest, synthetic=plan.synthetic, command=(), environment={})
+    seal(RunFolder(run), plan, command=(), environment={})
 
 
 def test_a_forged_number_under_a_new_seal_is_found(run: Path) -> None:
@@ -123,9 +127,7 @@ def test_a_manifest_cannot_point_outside(run: Path) -> None:
     path = run / "manifest.json"
     manifest = json.loads(path.read_text())
     manifest["files"][0]["path"] = "../../etc/passwd"
-    del manifest["id"]
-    manifest["id"] = digest_of(manifest)
-    path.write_bytes(pretty(manifest))
+    path.write_bytes(pretty(manifest | {"id": identity(manifest)}))
     assert "outside the run" in str(verify(run)[0])
 
 
@@ -140,7 +142,7 @@ def test_scoring_again_adds_a_layer(run: Path) -> None:
     assert json.loads((run / "manifest.json").read_text())["parents"][0]["id"] == before
     back = score(run, rescorers(plan))
     assert back.verify() == []
-    first = json.loads((run / "sealed" / before[:16] / "results.json").read_text())
+    first = json.loads((run / "sealed" / before / "results.json").read_text())
     assert back.results == first
 
 
@@ -152,3 +154,159 @@ def test_a_changed_older_layer_is_found(run: Path) -> None:
     old = next((run / "sealed").iterdir()) / "results.json"
     old.write_text(old.read_text().replace("stubbed", "stabbed"))
     assert any("results.json" in finding.path for finding in verify(run))
+
+
+def test_a_seal_that_leaves_the_results_out_is_found(run: Path) -> None:
+    (run / "results.json").unlink()
+    reseal(run, "plan.json", lambda text: text)
+    assert names(run) == {"results.json"}
+
+
+def test_a_manifest_that_names_other_data_is_found(run: Path) -> None:
+    path = run / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["parents"][0]["digest"] = "0" * 64
+    path.write_bytes(pretty(manifest | {"id": identity(manifest)}))
+    assert "the plan's data and models" in str(verify(run)[0])
+
+
+@pytest.mark.parametrize("environment", [{"data": 3}, {"models": []}, {"data": {"parity": [1]}}])
+def test_a_hostile_environment_breaks_nothing(run: Path, environment: dict[str, object]) -> None:
+    path = run / "manifest.json"
+    manifest = json.loads(path.read_text()) | {"environment": environment}
+    path.write_bytes(pretty(manifest | {"id": identity(manifest)}))
+    assert all(finding.problem for finding in verify(run))
+
+
+def test_what_is_found_of_the_data_is_noted(sealed: Path, run: Path) -> None:
+    said: list[str] = []
+    assert verify(run, note=said.append) == []
+    assert any("data of parity is here and the same" in text for text in said)
+    path = sealed.parent / "questions.jsonl"
+    before = path.read_bytes()
+    path.write_bytes(before + b"\n")
+    try:
+        assert verify(run, note=said.append) == []
+    finally:
+        path.write_bytes(before)
+    assert any("data of parity has changed since" in text for text in said)
+
+
+@pytest.fixture
+def layered(run: Path) -> Path:
+    from assay.plan.scorers import rescorers
+    from assay.session import score
+
+    for mode in ("contains", None):
+        score(run, rescorers(assay.open(run).plan, (), mode) if mode else rescorers(assay.open(run).plan))
+    assert len(list((run / "sealed").iterdir())) == 2
+    assert verify(run) == []
+    return run
+
+
+def resealed(run: Path, change: Callable[[dict[str, Any]], object] = lambda _: None) -> None:
+    """Write the newest manifest again over what is there, as a forger of earlier seals would."""
+    path = run / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["files"] = [entry(run, file) for file in covered(run)]
+    change(manifest)
+    path.write_bytes(pretty(manifest | {"id": identity(manifest)}))
+
+
+def test_a_missing_earlier_seal_is_found(layered: Path) -> None:
+    newest = json.loads((layered / "manifest.json").read_text())["parents"][0]
+    shutil.rmtree((layered / newest["path"]).parent)
+    resealed(layered)
+    assert any("missing: the earlier seal" in finding.problem for finding in verify(layered))
+
+
+def test_an_earlier_seal_that_nobody_names_is_found(layered: Path) -> None:
+    resealed(layered, lambda manifest: manifest["parents"].pop(0))
+    assert any("no later one names" in finding.problem for finding in verify(layered))
+
+
+def test_an_earlier_seal_put_in_the_place_of_another_is_found(layered: Path) -> None:
+    one, other = sorted((layered / "sealed").glob("*/manifest.json"))
+    one.write_bytes(other.read_bytes())
+    resealed(layered)
+    assert any("named as" in finding.problem or "missing" in finding.problem for finding in verify(layered))
+
+
+def test_an_earlier_seal_written_anew_is_found(layered: Path) -> None:
+    for path in sorted((layered / "sealed").glob("*/manifest.json")):
+        manifest = json.loads(path.read_text()) | {"created": "2000-01-01T00:00:00Z"}
+        path.write_bytes(pretty(manifest | {"id": identity(manifest)}))
+    resealed(layered)
+    assert any("named as" in finding.problem for finding in verify(layered))
+
+
+def test_a_signature_of_an_earlier_seal_is_kept_and_must_be_of_it(run: Path, tmp_path: Path) -> None:
+    from assay.plan.scorers import rescorers
+    from assay.session import score
+
+    public = make(tmp_path / "a.key")
+    key = signing_key(str(tmp_path / "a.key"))
+    sign(run / "manifest.json", key)
+    score(run, rescorers(assay.open(run).plan, (), "contains"))
+    [kept] = (run / "sealed").glob("*/manifest.sig.json")
+    assert not (run / "manifest.sig.json").exists()
+    assert verify(run) == []
+    assert [finding.path for finding in verify(run, keys=[public])] == ["manifest.sig.json"]
+    sign(run / "manifest.json", key)
+    assert verify(run, keys=[public]) == []
+    kept.write_bytes((run / "manifest.sig.json").read_bytes())
+    assert [finding.path for finding in verify(run)] == [kept.relative_to(run).as_posix()]
+
+
+def test_a_signature_of_nothing_is_found(run: Path) -> None:
+    (run / "verdicts").mkdir()
+    (run / "verdicts" / "a.sig.json").write_text("{}")
+    assert names(run) == {"verdicts/a.sig.json"}
+
+
+VERDICT = {"schema": "assay.gate.v1", "gate": "run", "verdict": "PASS", "numbers": {"n": 12}, "inputs": []}
+
+
+def put(run: Path, verdict: dict[str, Any]) -> Path:
+    path = run / "verdicts" / "run.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(pretty(verdict))
+    return path
+
+
+def test_a_verdict_is_derived_again_and_differences_are_named(tmp_path: Path) -> None:
+    path = put(tmp_path, VERDICT)
+    assert verdicts.check_file(path, lambda document, place: VERDICT).problems == ()
+    other = VERDICT | {"verdict": "FAIL", "numbers": {"n": 11, "rate": 0.5}}
+    assert verdicts.check_file(path, lambda document, place: other).problems == (
+        "numbers.n: 12, derived again 11",
+        "numbers.rate: nothing, derived again 0.5",
+        "verdict: 'PASS', derived again 'FAIL'",
+    )
+    path.write_bytes(path.read_bytes() + b"\n")
+    assert "its bytes" in verdicts.check_file(path, lambda document, place: VERDICT).problems[0]
+
+
+def test_a_verdict_whose_evidence_is_not_here_says_so(tmp_path: Path) -> None:
+    def away(document: object, place: Path) -> dict[str, Any]:
+        raise ConfigError("the baseline is not here")
+
+    outcome = verdicts.check_file(put(tmp_path, VERDICT), away)
+    assert (outcome.problems, outcome.why) == ((), "the baseline is not here")
+
+
+@pytest.mark.parametrize("verdict", [{"schema": "assay.summary.v1", "verdict": "ACCEPT"}, {"verdict": "ACCEPT"}])
+def test_a_hand_written_verdict_is_found(run: Path, verdict: dict[str, Any]) -> None:
+    put(run, verdict)
+    assert names(run) == {"verdicts/run.json"}
+
+
+def test_a_verdict_that_nothing_vouches_for_is_found(run: Path, tmp_path: Path) -> None:
+    path = put(run, VERDICT | {"inputs": [{"manifest": "run-0000000000000000"}]})
+    assert names(run) == {"verdicts/run.json"}
+    public, other = make(tmp_path / "a.key"), make(tmp_path / "b.key")
+    for place in (path, run / "manifest.json"):
+        sign(place, signing_key(str(tmp_path / "a.key")))
+    assert {finding.path for finding in verify(run, keys=[other])} == {"manifest.sig.json", "verdicts/run.sig.json"}
+    path.write_bytes(path.read_bytes().replace(b"PASS", b"FAIL"))
+    assert [finding.path for finding in verify(run, keys=[public])] == ["verdicts/run.sig.json"]

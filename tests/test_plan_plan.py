@@ -42,6 +42,58 @@ def test_attempts_are_enumerated_once_each(samples: int, cells: int, epochs: int
     }
 
 
+counted = st.lists(st.integers(1, 9), min_size=1, max_size=12).map(tuple)
+
+
+@given(counted, st.integers(1, 3))
+def test_samples_may_be_tried_differently_often(counts: tuple[int, ...], cells: int) -> None:
+    made = plan(len(counts), cells, counts=counts)
+    assert len(made) == cells * sum(counts)
+    placed = [made.locate(index) for index in range(len(made))]
+    assert placed == [
+        (cell, position, epoch)
+        for cell in range(cells)
+        for position, count in enumerate(counts)
+        for epoch in range(count)
+    ]
+    assert [made.index(*place) for place in placed] == list(range(len(made)))
+
+
+@given(st.integers(1, 9), st.integers(1, 4), st.integers(1, 4))
+def test_an_attempt_is_found_by_its_place(samples: int, cells: int, epochs: int) -> None:
+    made = plan(samples, cells, epochs)
+    assert [made.index(*made.locate(index)) for index in range(len(made))] == list(range(len(made)))
+
+
+@pytest.mark.parametrize("place", [(0, 0, 2), (0, 1, 3), (0, 2, 0), (0, 0, -1), (0, -1, 0), (1, 0, 0)])
+def test_there_is_no_attempt_at_another_place(place: tuple[int, int, int]) -> None:
+    with pytest.raises(IndexError):
+        plan(2, counts=(2, 3)).index(*place)
+
+
+@given(counted)
+def test_how_often_others_are_tried_does_not_change_an_attempt(counts: tuple[int, ...]) -> None:
+    """Whatever the order of enumeration, an attempt's id and seed are those of its sample and epoch."""
+    ragged, even = plan(len(counts), counts=counts), plan(len(counts), epochs=max(counts))
+    known = {(a.sample, a.epoch): (a.id, a.seed) for a in even.attempts(0)}
+    assert all(known[a.sample, a.epoch] == (a.id, a.seed) for a in ragged.attempts(0))
+
+
+def test_counts_read_back_and_are_left_out_where_there_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_bytes(canonical(plan(3, counts=(1, 4, 2), mode="given").to_json()))
+    assert Plan.read(path) == plan(3, counts=(1, 4, 2), mode="given")
+    assert "counts" not in plan().to_json()["tasks"]["t"]
+
+
+@pytest.mark.parametrize("counts", [[1], [1, 0], [1, 3], [1, True], [1, "2"], [1, 2.0], {"a": 2}, 2])
+def test_counts_that_do_not_fit_are_refused(counts: object) -> None:
+    content = plan(2, counts=(1, 2)).to_json()
+    content["tasks"]["t"]["counts"] = counts
+    with pytest.raises(EvidenceError, match="not a plan that this version reads"):
+        Plan.from_json(content)
+
+
 @pytest.mark.parametrize("index", [-1, 5])
 def test_there_is_no_attempt_outside_the_plan(index: int) -> None:
     with pytest.raises(IndexError):

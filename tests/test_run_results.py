@@ -98,6 +98,14 @@ def test_epochs_of_a_sample_are_one_cluster(tmp_path: Path) -> None:
     assert metric["high"] - metric["low"] > 0.28  # as 40 samples, not as 200
 
 
+def test_samples_tried_differently_often_are_planned_and_clustered_as_they_are(tmp_path: Path) -> None:
+    made = plan(3, counts=(1, 3, 2))
+    found = folded(tmp_path, made, [line(made, n, text="yes" if n else "no") for n in range(5)])
+    row = found["cells"][0]
+    assert (row["planned"], row["finished"], found["complete"]) == (6, 5, False)
+    assert (row["metrics"][0]["n"], row["metrics"][0]["clusters"]) == (5, 3)
+
+
 def test_an_unscorable_answer_is_its_own_outcome(tmp_path: Path) -> None:
     made = plan(2)
     found = folded(tmp_path, made, [line(made, 0), line(made, 1)], targets="")

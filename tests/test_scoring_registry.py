@@ -8,7 +8,6 @@ from assay.scoring.base import Scorer
 from assay.scoring.registry import make, names
 
 OPTIONS = {"regex": {"pattern": "a"}, "json_schema": {"schema": {"type": "object"}}}
-MADE = [name for name in names() if name != "pass_at_1"]
 
 
 def test_the_built_in_scorers_come_through_the_entry_points():
@@ -18,7 +17,7 @@ def test_the_built_in_scorers_come_through_the_entry_points():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", names())
 def test_each_is_a_scorer_with_a_name_a_revision_and_metrics(name):
     scorer = make(name, OPTIONS.get(name, {}))
     assert isinstance(scorer, Scorer)
@@ -50,13 +49,6 @@ def test_options_that_change_the_score_change_the_revision():
     assert make("numeric", {"tolerance": 0}).revision == plain
     assert make("numeric", {"tolerance": 1}).revision != plain
     assert make("numeric", {"tolerance": 1}).revision == make("numeric", {"tolerance": 1}).revision
-
-
-def test_scoring_code_needs_the_sandbox():
-    with pytest.raises(MachineError) as caught:
-        make("pass_at_1", {})
-    assert caught.value.exit_code == 6
-    assert caught.value.layer == "sandbox"
 
 
 def test_a_plug_in_that_is_not_a_scorer_is_refused(monkeypatch):

@@ -18,7 +18,9 @@ FROM_DATA = {
     "humaneval": 164,
     "humaneval_plus": 164,
     "mbpp": 500,
+    "mbpp_full": 974,
     "mbpp_plus": 378,
+    "mbpp_sanitized": 427,
     "truthfulqa_mc": 817,
 }
 FROM_WHEELS = {"boolq": 3270, "commonsense_qa": 1221, "mmlu": 2850, "openbookqa": 500, "piqa": 1500}
@@ -184,7 +186,7 @@ def test_the_order_of_truthfulqa_s_choices_gives_nothing_away(data):
 
 @pytest.mark.data
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["humaneval", "mbpp"])
+@pytest.mark.parametrize("name", ["humaneval", "mbpp_full", "mbpp_sanitized"])
 def test_the_reference_solutions_pass_the_tests_as_the_fields_say(data, name, tmp_path):
     """The data sets' own code, pinned and known to pass; nothing that a model wrote is run."""
     programs = []

@@ -9,7 +9,8 @@
     │   └── BackendUnreachable                                       nobody answers at the endpoint
     ├── EvidenceError                   1      EVIDENCE_INVALID      stored bytes are not what they claim to be
     │   ├── DigestMismatch                                           a file's SHA-256 differs from its pin
-    │   └── JournalCorrupt                                           a line of a journal cannot be trusted
+    │   ├── JournalCorrupt                                           a line of a journal cannot be trusted
+    │   └── SecretFound                                              what would be sealed or exported holds a secret
     ├── BudgetExhausted                 3      -                     the run stopped at its budget, resumable
     ├── Interrupted                     130    -                     Ctrl-C; resumable
     ├── ScorerError                     -      -                     one attempt could not be scored
@@ -165,6 +166,10 @@ class JournalCorrupt(EvidenceError):
         super().__init__(f"{path}:{line}: {reason}", hint="nothing was changed; restore the file or start over")
         self.path = str(path)
         self.line = line
+
+
+class SecretFound(EvidenceError):
+    """What would be sealed or exported holds what looks like a secret; the message names it by a digest."""
 
 
 class BudgetExhausted(AssayError):

@@ -126,7 +126,23 @@ def _default_model() -> Iterator[Probe]:
 
 
 def _sandbox() -> Iterator[Probe]:
-    yield Probe("sandbox", "missing", "this version executes no generated code; code tasks store completions only")
+    from assay.sandbox.kernel import LayerError
+    from assay.sandbox.probes import best_tier, run_probes
+
+    try:
+        probes = run_probes()
+    except LayerError as error:
+        yield Probe("sandbox", "missing", error.message, "code tasks can still generate: code_exec_policy: disabled")
+        return
+    for probe in probes:
+        errno_ = f" (errno {probe.errno})" if probe.errno else ""
+        yield Probe(f"sandbox {probe.name}", "ok" if probe.ok else "missing", probe.detail + errno_)
+    best = best_tier(probes)
+    if best == "full":
+        yield Probe("sandbox", "ok", "tier full: namespaces, Landlock and seccomp")
+    else:
+        weaker = f"the best tier here is {best}; code tasks ask for full unless told otherwise"
+        yield Probe("sandbox", "missing", weaker, "see docs/sandbox.md for what each layer needs")
 
 
 _PROBES: tuple[Callable[[], Iterator[Probe]], ...] = (

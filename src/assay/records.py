@@ -123,7 +123,9 @@ class Completion:
     `finish` is the backend's reason in our words: `stop`, `length` (cut by the token limit), `refusal` (a
     content filter or an explicit refusal), or None where the backend does not say. `choices` answers a request
     that had choices, one entry each, in order. Token counts are None where the backend does not say: missing is
-    never zero. `first_token_s` is the time to the first token where it was measured.
+    never zero. `first_token_s` is the time to the first token where it was measured. `form` says what `text` is
+    where it was given as code: a `completion` of the problem's prompt, or a whole `program`; None for an answer in
+    which the code is still to be found.
     """
 
     text: str = ""
@@ -132,11 +134,12 @@ class Completion:
     tokens_out: int | None = None
     choices: tuple[ChoiceScore, ...] = ()
     first_token_s: float | None = None
+    form: Literal["completion", "program"] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object, with what is absent left out."""
         value: dict[str, Any] = {"text": self.text}
-        for key in ("finish", "tokens_in", "tokens_out", "first_token_s"):
+        for key in ("finish", "tokens_in", "tokens_out", "first_token_s", "form"):
             if (part := getattr(self, key)) is not None:
                 value[key] = part
         if self.choices:

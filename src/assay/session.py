@@ -8,36 +8,38 @@ for entry in assay.open("runs/quickstart-1a2b3c4d"):
 
 from __future__ import annotations
 
-import asyncio
 import shlex
-import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from assay.errors import AssayError, ConfigError, EvidenceError
-from assay.evidence.manifest import seal, set_aside
+from assay.evidence.manifest import layers, read_manifest, refuse_secrets, seal, set_aside
 from assay.evidence.verify import Finding, verify
 from assay.files import pretty, read_json, write_atomic
 from assay.plan.build import Draft, build
 from assay.plan.plan import Plan
+from assay.plan.samples import SampleDraft, plan_samples
 from assay.report.entry import Entry
 from assay.run import journal
-from assay.run.events import EventLog, next_log
+from assay.run.compact import Mode
+from assay.run.events import EventLog, next_log, started_before
 from assay.run.execute import Execution, Watch
+from assay.run.executions import Progress as Executed
 from assay.run.folder import RunFolder
+from assay.run.given import copy as copy_samples
+from assay.run.interruption import wait_for
 from assay.run.requests import Requests
 from assay.run.results import SCHEMA, results
-from assay.run.scores import ScoreIndex, Scorers, Scoring, planned
+from assay.run.scores import ScoreIndex, Scorers, Scoring, current, planned
 from assay.run.state import State
 from assay.spec.load import load_located, parse
 from assay.spec.locations import Locations
 from assay.spec.schema import Spec
 
-T = TypeVar("T")
 Progress = Callable[[str, int], None]
 
 
@@ -107,6 +109,16 @@ class Run:
 
         return frame(self._folder, self.plan)
 
+    def export(self, path: str | Path, format: str = "parquet") -> int:
+        """Write `frame` to a file as `csv`, `jsonl` or `parquet`, whole or not at all; returns the number of rows.
+
+        Raises SecretFound where the run holds what looks like a secret, and no seal that lets it pass.
+        """
+        from assay.run.export import export
+
+        refuse_secrets(self._folder)
+        return export(self._folder, self.plan, format, Path(path))
+
     def verify(self) -> list[Finding]:
         """What is wrong with the sealed run; an empty list where all of it holds."""
         return verify(self.path)
@@ -121,13 +133,20 @@ def open(path: str | Path) -> Run:
 class Options:
     """How to carry a plan out. `out`: the run directory; `fresh`: start over, keeping the old run beside it;
     `retry_errors`: try attempts again that a sealed run recorded as infrastructure errors; `command`: what was
-    typed, for the evidence.
+    typed, for the evidence; `workers`: how many programs a sandbox runs at once, by default one a core;
+    `allow_secrets`: digests of what looks like a secret in the evidence and is none; `place`: the folder whose git
+    work tree the evidence names as its source, by default the process's; `compact`: whether the journal is kept as
+    Parquet too (`keep`) or only (`drop`), by default `keep` for a run of 100,000 attempts and more.
     """
 
     out: Path | None = None
     fresh: bool = False
     retry_errors: bool = False
     command: Sequence[str] = ()
+    workers: int | None = None
+    allow_secrets: Sequence[str] = ()
+    place: Path | None = None
+    compact: Mode = "auto"
 
 
 def evaluate(
@@ -146,7 +165,8 @@ def evaluate(
     and asking again goes on).
     """
     asked, where = read_spec(spec)
-    options = Options(Path(out) if out else None, fresh, retry_errors)
+    place = Path(spec).absolute().parent if isinstance(spec, str | Path) else None
+    options = Options(Path(out) if out else None, fresh, retry_errors, place=place)
     return carry_out(build(asked, where, progress), asked, options, watch, progress)
 
 
@@ -233,9 +253,10 @@ def _work(
     events = EventLog(next_log(folder.path, folder.sealed()))
     execution = Execution(folder, plan, spec, draft.models, state, events, watch)
     try:
-        _wait_for(execution.run())
+        wait_for(execution.run())
         say = watch.stage if watch else _silence
-        _derive(folder, plan, State.read(folder, plan), planned(plan), say)
+        executed = watch.executed if watch else None
+        _derive(folder, plan, State.read(folder, plan), planned(plan), say, options.workers, executed)
         say("writing the report")
         write_report(folder.path, plan)
         say("sealing")
@@ -252,10 +273,12 @@ def _work(
         events.close()
     seal(
         folder,
-        plan=plan.digest,
-        synthetic=plan.synthetic,
+        plan,
         command=options.command,
         environment={"models": execution.environment, "data": origins(draft)},
+        allow=options.allow_secrets,
+        place=options.place,
+        compact=options.compact,
     )
 
 
@@ -264,14 +287,82 @@ def _silence(text: str) -> None:
 
 
 def _derive(
-    folder: RunFolder, plan: Plan, state: State, scorers: Scorers, say: Callable[[str], None] = _silence
+    folder: RunFolder,
+    plan: Plan,
+    state: State,
+    scorers: Scorers,
+    say: Callable[[str], None] = _silence,
+    workers: int | None = None,
+    executed: Executed | None = None,
 ) -> dict[str, Any]:
     say("scoring")
-    Scoring(folder, plan, state, scorers, folder.sealed()).run()
+    Scoring(folder, plan, state, scorers, folder.sealed(), workers, executed).run()
     say("summing up")
     content = results(folder, plan, state)
     write_atomic(folder.results, pretty(content))
     return content
+
+
+def score_samples(
+    task: str,
+    file: str | Path,
+    *,
+    problems: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    fresh: bool = False,
+    workers: int | None = None,
+    watch: Watch | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Score and seal the samples in a file of another tool; the same file asked again shows the finished run.
+
+    `file`: HumanEval's or EvalPlus's JSON lines, plain or gzip, or EvalPlus's folder. `problems`: a file of HumanEval's
+    shape in the place of the task's own data. `options`: those of the task's scorer, such as `{"k": [1, 10]}`.
+    Raises ConfigError (nothing was written), or MachineError (what is finished is kept and asking again goes on).
+    """
+    planned_samples = plan_samples(task, Path(file), Path(problems) if problems else None, options, progress)
+    asked = Options(Path(out) if out else None, fresh, workers=workers)
+    return carry_out_samples(planned_samples, asked, watch, progress)
+
+
+def carry_out_samples(
+    found: SampleDraft, options: Options, watch: Watch | None = None, progress: Progress | None = None
+) -> Run:
+    """Score and seal a plan of given samples, or go on where an earlier process stopped."""
+    draft, plan = found.draft, found.draft.plan
+    folder = RunFolder(run_path(plan, options.out))
+    _prepare(folder, draft, fresh=options.fresh)
+    with folder.lock():
+        if folder.manifest.exists():
+            if progress:
+                progress(f"{folder.path} is finished and sealed already; --fresh starts over", 0)
+            return Run(folder.path, plan)
+        try:
+            _copy_and_score(folder, plan, found, options, watch)
+        except AssayError as error:
+            if options.command:
+                kept = f"what is finished is kept in {folder.path}; to resume: {shlex.join(options.command)}"
+                error.hint = f"{error.hint}\n  {kept}" if error.hint else kept
+            raise
+        seal(
+            folder,
+            plan,
+            command=options.command,
+            environment={"models": {}, "data": origins(draft)},
+            allow=options.allow_secrets,
+            place=options.place,
+            compact=options.compact,
+        )
+    return Run(folder.path, plan)
+
+
+def _copy_and_score(folder: RunFolder, plan: Plan, found: SampleDraft, options: Options, watch: Watch | None) -> None:
+    say, executed = (watch.stage, watch.executed) if watch else (_silence, None)
+    copy_samples(folder, plan, State.read(folder, plan), found.samples)
+    _derive(folder, plan, State.read(folder, plan), planned(plan), say, options.workers, executed)
+    say("writing the report")
+    write_report(folder.path, plan)
 
 
 def origins(draft: Draft) -> dict[str, str]:
@@ -289,20 +380,59 @@ def score(path: str | Path, scorers: Scorers | None = None, *, command: Sequence
     with folder.lock():
         if folder.manifest.exists() and (findings := verify(folder.path)):
             raise EvidenceError("\n".join(str(finding) for finding in findings))
-        environment = read_json(folder.manifest)["environment"] if folder.manifest.exists() else {}
+        environment = asked_of(folder, run.plan)
         set_aside(folder)
         state = State.read(folder, run.plan)
         _derive(folder, run.plan, state, scorers if scorers is not None else planned(run.plan))
         write_report(folder.path, run.plan)
         if state.finished == len(run.plan):
-            seal(
-                folder,
-                plan=run.plan.digest,
-                synthetic=run.plan.synthetic,
-                command=command,
-                environment=environment,
-            )
+            seal(folder, run.plan, command=command, environment=environment)
     return open(path)
+
+
+def asked_of(folder: RunFolder, plan: Plan) -> dict[str, Any]:
+    """What shaped a run's answers beside this machine: from its newest seal, where its models were served and its data
+    found; without one, what its events tell of the models.
+    """
+    seals = [read_manifest(folder.manifest)] if folder.manifest.exists() else list(layers(folder).values())
+    if seals:
+        environment = max(seals, key=lambda seal: str(seal["created"]))["environment"]
+        return {key: environment[key] for key in ("models", "data") if key in environment}
+    served = {name: list(started_before(folder.path, name)) for name in plan.models}
+    return {"models": {name: sessions[-1] for name, sessions in served.items() if sessions}, "data": {}}
+
+
+def seal_run(
+    path: str | Path,
+    *,
+    allow: Sequence[str] = (),
+    redact: bool = False,
+    compact: Mode = "auto",
+    command: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Seal a finished run that is not sealed, which one is whose evidence held what looks like a secret.
+
+    `allow`: digests of findings that are none. With `redact` all others are taken out of the journal first, and what
+    was derived from it is derived again. Returns the manifest. Raises ConfigError where the run is sealed or not
+    finished, SecretFound where something is left.
+    """
+    from assay.evidence.redaction import redact as take_out
+
+    run = open(path)
+    folder, plan = RunFolder(run.path), run.plan
+    with folder.lock():
+        if folder.manifest.exists():
+            raise ConfigError(f"{folder.path} is sealed already", hint="what is sealed is never rewritten")
+        state = State.read(folder, plan)
+        if state.finished < len(plan):
+            raise ConfigError(f"{folder.path} is not finished: {state.finished} of {len(plan)} attempts have ended")
+        scorers = current(folder, plan)
+        if redact:
+            take_out(folder, allow)
+        _derive(folder, plan, State.read(folder, plan), scorers)
+        write_report(folder.path, plan)
+        asked = asked_of(folder, plan)
+        return seal(folder, plan, command=command, environment=asked, allow=allow, compact=compact)
 
 
 def write_report(path: Path, plan: Plan) -> None:
@@ -311,25 +441,3 @@ def write_report(path: Path, plan: Plan) -> None:
 
     run = Run(path, plan)
     html.write(run.report, run.results, run.plan.to_json(), run, run.request)
-
-
-def _wait_for(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, also from a notebook, where an event loop is running already."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    outcome: list[T | BaseException] = []
-
-    def body() -> None:
-        try:
-            outcome.append(asyncio.run(work))
-        except BaseException as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=body, name="assay")
-    thread.start()
-    thread.join()
-    if isinstance(outcome[0], BaseException):
-        raise outcome[0]
-    return outcome[0]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from assay.cli.output import console, json_option, note, print_json
+from assay.cli.seal import compact_option
+
+if TYPE_CHECKING:
+    from assay.run.compact import Mode
 
 
 @click.command("eval", short_help="Plan, run, score and seal an evaluation.")
@@ -39,6 +43,8 @@ from assay.cli.output import console, json_option, note, print_json
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The run directory.")
 @click.option("--fresh", is_flag=True, help="Start over; the old run is kept beside it.")
 @click.option("--retry-errors", is_flag=True, help="Ask again what a sealed run recorded as errors.")
+@click.option("--allow-secret", "allow", multiple=True, metavar="DIGEST", help="Seal in spite of this finding.")
+@compact_option
 @click.option("--plan-only", is_flag=True, help="Print the plan and stop.")
 @json_option
 def eval_(
@@ -49,6 +55,8 @@ def eval_(
     out: Path | None,
     fresh: bool,
     retry_errors: bool,
+    allow: tuple[str, ...],
+    compact: Mode,
     plan_only: bool,
     as_json: bool,
     **options: Any,
@@ -75,7 +83,8 @@ def eval_(
         note(f"note: {text}")
     if plan_only:
         return _print_plan(draft, as_json=as_json)
-    settings = Options(out, fresh, retry_errors, command=shown_command())
+    place = spec.absolute().parent if spec else None
+    settings = Options(out, fresh, retry_errors, shown_command(), allow_secrets=allow, place=place, compact=compact)
     run = carry_out(draft, asked, settings, watch(), download)
     return print_run(run, as_json=as_json)
 
@@ -137,11 +146,15 @@ def print_run(run: Any, *, as_json: bool) -> int:
 
 
 def exit_code(results: dict[str, Any]) -> int:
-    """0 where every cell has answers; 6 where some cell got none, which no table should hide."""
+    """0 where every cell has answers; 6 where some cell got none, which no table should hide; 4 where the harness
+    itself failed its control, so that the numbers are anomalous.
+    """
+    for text in results["anomalies"]:
+        note(f"ANOMALOUS: {text}")
     silent = [cell for cell in results["cells"] if cell["planned"] and not _answered(cell)]
     for cell in silent:
         note(f"error: {cell['model']} · {cell['task']} · {cell['prompt']}: no attempt got an answer")
-    return 6 if silent else 0
+    return 6 if silent else 4 if results["anomalies"] else 0
 
 
 def _answered(cell: dict[str, Any]) -> int:

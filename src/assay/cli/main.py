@@ -13,7 +13,16 @@ from assay.version import __version__
 
 COMMANDS = {
     "eval": ("assay.cli.eval:eval_", "Plan, run, score and seal an evaluation."),
-    "score": ("assay.cli.score:score", "Score stored completions again, with no model."),
+    "score": ("assay.cli.score:score", "Score stored completions, of a run or of another tool's file."),
+    "export": ("assay.cli.export:export", "Write a run as a table: one row an attempt."),
+    "compare": (
+        "assay.cli.compare:compare",
+        "Show how two sealed runs differ: a table, and a page with every flip.",
+    ),
+    "gate": ("assay.cli.gate:gate", "Decide on sealed runs by a policy: fit, no worse, no false alarm."),
+    "seal": ("assay.cli.seal:seal", "Seal a finished run, letting findings pass or taking secrets out."),
+    "sign": ("assay.cli.sign:sign", "Sign a sealed run or a verdict."),
+    "keys": ("assay.cli.sign:keys", "Make the keys that evidence is signed with."),
     "verify": ("assay.cli.verify:verify", "Re-hash a run and re-derive its numbers, offline."),
     "models": ("assay.cli.names:models", "What models and backends there are."),
     "tasks": ("assay.cli.names:tasks", "What tasks there are, and where their data comes from."),

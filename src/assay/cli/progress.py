@@ -66,6 +66,15 @@ class PlainWatch:
         if self._planned >= MANY:
             self._say(f"{text} …")
 
+    def executed(self, task: str, done: int, total: int) -> None:
+        """Say now and then how many programs have been executed."""
+        now = time.monotonic()
+        if done == 1:
+            self._began = self._told = now
+        if now - self._told >= self._seconds or (done == total and now - self._began >= self._seconds):
+            self._told = now
+            self._say(f"executing {task}: {done}/{total} · {done / max(now - self._began, 1e-9):.1f}/s")
+
     def _tell(self) -> None:
         self._told = time.monotonic()
         self._say(self.line())
@@ -128,6 +137,8 @@ class LiveWatch:
         self._names: list[str] = []
         self._planned: list[int] = []
         self._retries = 0
+        self._executing: dict[str, TaskID] = {}
+        self._told_executed = 0.0
 
     def begin(self, plan: Plan, state: State) -> None:
         """Draw a bar for every cell that is not finished."""
@@ -184,6 +195,18 @@ class LiveWatch:
         """Say what comes next, where there is enough of it to take a while."""
         if sum(self._planned) >= MANY:
             self._progress.console.print(f"{text} …", style="dim")
+
+    def executed(self, task: str, done: int, total: int) -> None:
+        """Draw a bar of how many programs have been executed."""
+        if task not in self._executing:
+            self._progress.start()
+            self._executing[task] = self._progress.add_task(f"executing {task}", total=total, note="")
+        now = time.monotonic()
+        if now - self._told_executed >= 0.1 or done == total:
+            self._told_executed = now
+            self._progress.update(self._executing[task], completed=done)
+        if done == total:
+            self._progress.stop()
 
 
 def watch() -> LiveWatch | PlainWatch:

@@ -1,28 +1,32 @@
 """Verifying a run offline: every byte is what was sealed, and every number follows from the bytes.
 
-Four passes, none of which needs a model, a network or the original data: the manifest covers exactly the files that
-are there; the plan is its digest; the stored completions, scored again, give the stored scores; the stored scores,
-summed up again, give the stored results.
+Six passes, none of which needs a model, a network or the original data: the manifest and those of earlier seals cover
+exactly the files that are there; signatures are of what they stand beside; the plan is its digest; the stored
+completions, scored again, give the stored scores; the stored scores, summed up again, give the stored results; the
+evidence that verdicts name, gated again, gives the stored verdicts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from assay.errors import AssayError, ConfigError, EvidenceError
-from assay.evidence.manifest import DERIVED, covered, read_manifest
+from assay.evidence import parents, signing, verdicts
+from assay.evidence.keys import VerifyKey
+from assay.evidence.manifest import DERIVED, covered, is_signature, layers, origins, read_manifest
 from assay.files import digest_file, pretty
 from assay.plan.plan import Plan
-from assay.records import Completion
-from assay.run import journal, scores
+from assay.run import compact, journal, scores
 from assay.run.folder import RunFolder, SampleFile
 from assay.run.results import results
 from assay.run.state import State
+from assay.run.verdict import verdict
 from assay.scoring.registry import make
 
 
@@ -37,29 +41,75 @@ class Finding:
         return f"{self.path}: {self.problem}"
 
 
-def verify(path: Path, progress: Callable[[str], None] = lambda _: None) -> list[Finding]:
-    """Everything that is wrong with a sealed run; an empty list where all of it holds.
+Pass = tuple[str, Callable[[RunFolder], Iterator[Finding]]]
+"""What is being done, and what finds something."""
 
-    Raises ConfigError where there is no run at `path`. `progress` is told what is being checked.
+
+def verify(
+    path: Path,
+    progress: Callable[[str], None] = lambda _: None,
+    *,
+    keys: Sequence[VerifyKey] = (),
+    note: Callable[[str], None] = lambda _: None,
+) -> list[Finding]:
+    """Everything that is wrong with a sealed run, or with a verdict's file; an empty list where all of it holds.
+
+    With `keys`, one of them must have signed it. Raises ConfigError where there is no run at `path`. `progress` is told
+    what is being checked, `note` what is worth knowing and no fault.
     """
-    folder = RunFolder(path)
+    if path.is_file() and path.name != "manifest.json":
+        return _verify_verdict(path, keys, note)
+    folder = RunFolder(path.parent if path.is_file() else path)
     if not folder.exists:
         raise ConfigError(f"{path}: not a run directory (it has no plan.json)")
     if not folder.manifest.exists():
         return [Finding("manifest.json", "missing: this run was never sealed")]
+    checks: list[Pass] = [
+        *_CHECKS,
+        ("gating again", partial(_check_verdicts, keys=keys, note=note)),
+        ("looking for parents", partial(_look_for_parents, note=note)),
+    ]
+    checks.insert(1, ("checking signatures", partial(_check_signatures, keys=keys, note=note)))
     findings: list[Finding] = []
-    for title, check in _CHECKS:
+    for title, check in checks:
         progress(title)
-        try:
-            findings += check(folder)
-        except AssayError as error:
-            findings.append(Finding(_name_in(folder, error), error.message))
-        except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
-            # Whoever sealed the run may have written anything: what cannot be read as a run does not hold.
-            findings.append(Finding(str(folder.path), f"{title}: not what assay writes ({error!r})"))
+        findings += _tried(folder, title, check)
         if findings:
             break  # what follows would be derived from bytes already known to be wrong
     return findings
+
+
+def _tried(folder: RunFolder, title: str, check: Callable[[RunFolder], Iterator[Finding]]) -> list[Finding]:
+    """What a pass finds; whatever stops it is a finding too."""
+    found: list[Finding] = []
+    try:
+        for finding in check(folder):
+            found.append(finding)  # noqa: PERF402 - what was found before an error is kept
+    except AssayError as error:
+        found.append(Finding(_name_in(folder, error), error.message))
+    except OSError as error:
+        name = str(error.filename or folder.path).removeprefix(f"{folder.path}/")
+        found.append(Finding(name, f"{title}: {error.strerror or error}"))
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
+        # Whoever sealed the run may have written anything: what cannot be read as a run does not hold.
+        found.append(Finding(str(folder.path), f"{title}: not what assay writes ({error!r})"))
+    return found
+
+
+def subject_of(path: Path) -> Path:
+    """The file that vouches for what is at `path`: a run's manifest, or the file itself. Raises ConfigError for what
+    is not sealed, EvidenceError where the run's files are not the sealed ones.
+    """
+    if path.is_file() and path.name != "manifest.json":
+        return path
+    folder = RunFolder(path.parent if path.is_file() else path)
+    if not folder.exists:
+        raise ConfigError(f"{path}: not a run directory (it has no plan.json)")
+    if not folder.manifest.exists():
+        raise ConfigError(f"{path}: this run was never sealed")
+    if findings := _tried(folder, *_CHECKS[0]):
+        raise EvidenceError("\n".join(str(finding) for finding in findings))
+    return folder.manifest
 
 
 def _name_in(folder: RunFolder, error: AssayError) -> str:
@@ -68,28 +118,100 @@ def _name_in(folder: RunFolder, error: AssayError) -> str:
 
 
 def _check_files(folder: RunFolder) -> Iterator[Finding]:
+    there = {path.relative_to(folder.path).as_posix() for path in covered(folder.path)}  # refuses links first of all
     manifest = read_manifest(folder.manifest)
-    yield from _compare(folder.path, manifest, folder.path)
-    for parent in folder.path.glob("sealed/*/manifest.json"):
-        yield from _compare(folder.path, read_manifest(parent), parent.parent)
+    digests: dict[Path, str] = {}
+    yield from _compare(folder.path, manifest, folder.path, digests)
+    for path, parent in layers(folder).items():
+        yield from _compare(folder.path, parent, path.parent, digests)
+    yield from (Finding(*found) for found in parents.check_layers(folder))
     listed = {file["path"] for file in manifest["files"]}
-    for path in covered(folder.path):
-        if (name := path.relative_to(folder.path).as_posix()) not in listed:
-            yield Finding(name, "not in the manifest: it was added after sealing")
+    for name in sorted(there - listed - verdicts.uncovered(folder.path, listed)):
+        yield Finding(name, "not in the manifest: it was added after sealing")
 
 
-def _compare(root: Path, manifest: dict[str, Any], derived: Path) -> Iterator[Finding]:
-    """Compare a manifest of the run at `root`; what it derived lies in `derived`."""
+def _compare(root: Path, manifest: Mapping[str, Any], derived: Path, digests: dict[Path, str]) -> Iterator[Finding]:
+    """Compare a manifest of the run at `root`; what it derived lies in `derived`. `digests` remembers what was read."""
     for file in manifest["files"]:
         path = (derived if file["path"] in DERIVED else root) / file["path"]
-        if ".." in Path(file["path"]).parts or not path.resolve().is_relative_to(root.resolve()):
-            raise EvidenceError(f"{root}: the manifest names a path outside the run: {file['path']}")
         if not path.is_file():
             yield Finding(file["path"], "missing")
         elif path.stat().st_size != file["bytes"]:
             yield Finding(file["path"], f"has {path.stat().st_size} bytes, sealed with {file['bytes']}")
-        elif (found := digest_file(path)) != file["sha256"]:
-            yield Finding(file["path"], f"SHA-256 is {found}, sealed as {file['sha256']}")
+        else:
+            found = digests.setdefault(path, digests.get(path) or digest_file(path))
+            if found != file["sha256"]:
+                yield Finding(file["path"], f"SHA-256 is {found}, sealed as {file['sha256']}")
+
+
+def _check_columns(folder: RunFolder) -> Iterator[Finding]:
+    """Segments kept as Parquet have the columns of their own lines, and the lines of their JSON."""
+    for path in sorted((*folder.attempts.glob("*.parquet"), *folder.scores.glob("*.parquet"))):
+        if problem := compact.check(path):
+            yield Finding(path.relative_to(folder.path).as_posix(), problem)
+
+
+def _check_signatures(folder: RunFolder, keys: Sequence[VerifyKey], note: Callable[[str], None]) -> Iterator[Finding]:
+    """The newest seal must be signed by one of the keys, where there are any; and so must each verdict that is signed.
+
+    Earlier seals may have been signed by others: their signatures must only be of them.
+    """
+    for path in (folder.manifest, *sorted(folder.path.glob("verdicts/*.json")), *layers(folder)):
+        if not path.name.endswith(".sig.json"):
+            needed = path == folder.manifest and bool(keys)
+            yield from _signature(folder.path, path, () if path in layers(folder) else keys, needed, note)
+    for path in sorted(folder.path.rglob("*.sig.json")):
+        subject = path.with_name(path.name.replace(".sig.json", ".json"))
+        if is_signature(path.relative_to(folder.path)) and not subject.exists():
+            yield Finding(path.relative_to(folder.path).as_posix(), "a signature of nothing")
+
+
+def _signature(
+    root: Path, subject: Path, keys: Sequence[VerifyKey], needed: bool, note: Callable[[str], None]
+) -> Iterator[Finding]:
+    path = signing.beside(subject)
+    if not path.exists() and not needed:
+        return
+    name = path.relative_to(root).as_posix()
+    found = signing.check(subject, keys)
+    yield from (Finding(name, problem) for problem in found.problems)
+    for keyid in found.verified:
+        note(f"{name}: signed with key {keyid[:16]}")
+    for keyid in found.unverified if not found.problems else ():
+        note(f"{name}: also has a signature by {keyid[:16]}, which no given key verifies")
+    if not keys and not found.problems:
+        note(f"{name}: who signed it was not checked; --key does that")
+
+
+def _check_verdicts(folder: RunFolder, keys: Sequence[VerifyKey], note: Callable[[str], None]) -> Iterator[Finding]:
+    """Each verdict beside the run is derived again; one that cannot be must at least be sealed, or signed by a key."""
+    listed = {file["path"] for file in read_manifest(folder.manifest)["files"]}
+    open_ones = verdicts.uncovered(folder.path, listed)
+    for outcome in verdicts.check(folder.path):
+        name = outcome.path.relative_to(folder.path).as_posix()
+        yield from (Finding(name, problem) for problem in outcome.problems)
+        if outcome.why and name in open_ones and not (keys and signing.check(outcome.path, keys).verified):
+            yield Finding(name, f"neither sealed nor signed by a given key, and not derived again: {outcome.why}")
+        elif outcome.why:
+            note(f"{name}: not derived again: {outcome.why}")
+
+
+def _look_for_parents(folder: RunFolder, note: Callable[[str], None]) -> Iterator[Finding]:
+    """Data and model files may go or change without harm to the evidence: what is found of them is worth a note."""
+    for text in parents.notes(folder, folder.plan()):
+        note(text)
+    yield from ()
+
+
+def _verify_verdict(path: Path, keys: Sequence[VerifyKey], note: Callable[[str], None]) -> list[Finding]:
+    findings = list(_signature(path.parent, path, keys, bool(keys), note))
+    outcome = verdicts.check_file(path)
+    findings += [Finding(path.name, problem) for problem in outcome.problems]
+    if outcome.why and not keys:
+        findings.append(Finding(path.name, f"not derived again, and no key to check a signature with: {outcome.why}"))
+    elif outcome.why:
+        note(f"{path.name}: not derived again: {outcome.why}")
+    return findings
 
 
 def _check_plan(folder: RunFolder) -> Iterator[Finding]:
@@ -99,6 +221,9 @@ def _check_plan(folder: RunFolder) -> Iterator[Finding]:
         yield Finding("plan.json", f"its digest is {plan.digest}, the manifest sealed {manifest['plan']}")
     if manifest["synthetic"] != plan.synthetic:
         yield Finding("manifest.json", "does not say truly whether the evidence is synthetic")
+    listed = [parent for parent in manifest["parents"] if parent["kind"] in ("data", "model")]
+    if listed != list(origins(plan, manifest["environment"])):
+        yield Finding("manifest.json", "does not name the plan's data and models as its parents")
     for name, task in plan.tasks.items():
         yield from _check_samples(folder, name, task.samples)
 
@@ -134,6 +259,7 @@ def _check_scores(folder: RunFolder) -> Iterator[Finding]:
             return
     stored = _stored_scores(folder, plan, names)
     files = {task: SampleFile(folder.sample_path(task)) for task in scorers}
+    index = scores.ScoreIndex(folder, plan, State.read(folder, plan))
     try:
         for path, line, record in journal.read(folder.attempts):
             digest = stored.pop((record["index"], record["revision"]), None)
@@ -141,17 +267,20 @@ def _check_scores(folder: RunFolder) -> Iterator[Finding]:
                 continue
             task = plan.cells[record["cell"]].task
             sample = files[task][plan.locate(record["index"])[1]]
-            again = scores.verdict(made[task], sample, Completion.from_json(record["completion"]))
+            # What was executed is not executed again: its record is judged again, as a completion is.
+            execution = (index.get(record["index"]) or {}).get("execution")
+            again = verdict(made[task], sample, record["completion"], execution)
             if _fingerprint(again) != digest:
                 yield Finding(
                     "scores",
                     f"attempt {record['attempt']} ({path.name}:{line}) scores otherwise when scored again",
                 )
     finally:
+        index.close()
         for file in files.values():
             file.close()
-    for index, revision in stored:
-        yield Finding("scores", f"a score for attempt {index}, revision {revision}, which the journal does not have")
+    for number, revision in stored:
+        yield Finding("scores", f"a score for attempt {number}, revision {revision}, which the journal does not have")
 
 
 def _stored_scores(folder: RunFolder, plan: Plan, names: dict[str, str]) -> dict[tuple[int, int], int]:
@@ -175,9 +304,10 @@ def _check_results(folder: RunFolder) -> Iterator[Finding]:
         yield Finding("results.json", "differs from what the journal and the scores add up to")
 
 
-_CHECKS: tuple[tuple[str, Callable[[RunFolder], Iterator[Finding]]], ...] = (
+_CHECKS: tuple[Pass, ...] = (
     ("hashing files", _check_files),
     ("checking the plan", _check_plan),
+    ("checking columns", _check_columns),
     ("scoring again", _check_scores),
     ("summing up again", _check_results),
 )

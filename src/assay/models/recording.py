@@ -154,5 +154,9 @@ def read_run(folder: Path, cells: Mapping[int, str]) -> Recording:
 
 
 def segments(folder: Path) -> list[Path]:
-    """The files of a run's journal, oldest first."""
-    return sorted((folder / "attempts").glob("*.jsonl"))
+    """The files of a run's journal, oldest first. Raises ConfigError where its JSON lines were dropped for Parquet."""
+    found = sorted((folder / "attempts").glob("*.jsonl"))
+    for path in sorted((folder / "attempts").glob("*.parquet")):
+        if path.with_suffix(".jsonl") not in found:
+            raise ConfigError(Problem("holds its journal as Parquet only; replay needs the lines", where=str(path)))
+    return found

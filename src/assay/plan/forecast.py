@@ -42,7 +42,7 @@ def forecast(draft: Draft) -> dict[str, Any]:
 
 def _cell(draft: Draft, cell: Cell) -> dict[str, Any]:
     task = draft.plan.tasks[cell.task]
-    attempts = len(task.samples) * task.epochs
+    attempts = task.attempts
     return {
         "model": cell.model,
         "prompt": cell.prompt,
@@ -56,7 +56,7 @@ def _cell(draft: Draft, cell: Cell) -> dict[str, Any]:
         "attempts": attempts,
         "tokens": {
             "in": _tokens_in(draft, cell, task, attempts),
-            "out_at_most": 0 if cell.mode == "choices" else attempts * cell.sampling.max_tokens,
+            "out_at_most": attempts * cell.sampling.max_tokens if cell.sampling and cell.mode != "choices" else 0,
         },
         "smallest_difference": [
             {"discordance": share, "points": _points(len(task.samples), share)} for share in DISCORDANCE
@@ -70,6 +70,8 @@ def _points(n: int, discordance: float) -> float | None:
 
 
 def _tokens_in(draft: Draft, cell: Cell, task: TaskPlan, attempts: int) -> int:
+    if cell.mode == "given":
+        return 0
     dataset, chosen = draft.datasets[cell.task], draft.selections[cell.task]
     renderer = Renderer(
         Prompt.from_json(draft.plan.prompts[cell.prompt]),

@@ -19,6 +19,10 @@ class SampleSource(Protocol):
         """The positions that must not be scored beside these demonstrations (they are in it too), and why."""
 
 
+UNANSWERED = "no sample of it in the file"
+"""Why a problem is not scored where completions were given for others only."""
+
+
 @dataclass(frozen=True, slots=True)
 class Exclusion:
     """A sample that is not scored, and why: it is a demonstration, or says the same as one."""

@@ -1,16 +1,19 @@
 """The plan: what will run, fixed before anything runs. Its digest is its identity.
 
-Attempts are enumerated from the plan, never listed in it: cell by cell, epoch by epoch, sample by sample.
+Attempts are enumerated from the plan, never listed in it: cell by cell, epoch by epoch, sample by sample; where
+samples differ in how often they are tried, cell by cell, sample by sample, epoch by epoch.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +24,11 @@ from assay.records import Attempt, Sampling
 SCHEMA = "assay.plan.v1"
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Mode = Literal["chat", "completion", "choices"]
+"""How a model is asked."""
+
+Given = Literal["given"]
+"""Nobody is asked: the completions were read from a file of samples."""
+
 Kind = Literal["choice", "generate", "code"]
 
 
@@ -50,7 +58,11 @@ class ScorerPlan:
 
 @dataclass(frozen=True, slots=True)
 class TaskPlan:
-    """A task of the plan: its data (`dataset` is a digest), and the ids of what is shown and what is asked."""
+    """A task of the plan: its data (`dataset` is a digest), and the ids of what is shown and what is asked.
+
+    Each sample is tried `epochs` times; or, with `counts`, as often as its entry there says, and `epochs` is the
+    largest of them. Raises ValueError where the two do not fit the samples.
+    """
 
     name: str
     task: str
@@ -68,6 +80,20 @@ class TaskPlan:
     excluded: tuple[Mapping[str, str], ...] = ()
     cluster: str | None = None
     chance: float | None = None
+    counts: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.counts and (
+            len(self.counts) != len(self.samples)
+            or any(type(count) is not int or count < 1 for count in self.counts)
+            or max(self.counts) != self.epochs
+        ):
+            raise ValueError(f"the counts of {self.name} are not one number from 1 to epochs for each sample")
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts one cell makes at this task."""
+        return sum(self.counts) if self.counts else len(self.samples) * self.epochs
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +101,16 @@ class Cell:
     """One (model, prompt, task), how its requests are made (`mode`), and how the model decodes.
 
     `id` is a digest of all that shapes its completions and of nothing else, so that raising a limit or changing a
-    scorer keeps the ids and seeds of the attempts already made.
+    scorer keeps the ids and seeds of the attempts already made. `sampling` is None where nobody here knows how the
+    model decoded: its completions were given.
     """
 
     id: str
     model: str
     prompt: str
     task: str
-    mode: Mode
-    sampling: Sampling
+    mode: Mode | Given
+    sampling: Sampling | None
 
 
 @dataclass(frozen=True)
@@ -125,7 +152,7 @@ class Plan:
             content["tasks"] = {name: _task(task) for name, task in content["tasks"].items()}
             content["cells"] = tuple(_cell(cell) for cell in content["cells"])
             plan = cls(**content)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise EvidenceError(f"not a plan that this version reads: {error}") from None
         plan._check_names()
         if plan.digest != claimed:
@@ -155,8 +182,7 @@ class Plan:
         """The index of each cell's first attempt, and after the last one the number of all attempts."""
         starts = [0]
         for cell in self.cells:
-            task = self.tasks[cell.task]
-            starts.append(starts[-1] + len(task.samples) * task.epochs)
+            starts.append(starts[-1] + self.tasks[cell.task].attempts)
         return tuple(starts)
 
     def __len__(self) -> int:
@@ -168,9 +194,30 @@ class Plan:
         if not 0 <= index < len(self):
             raise IndexError(index)
         number = bisect_right(self.starts, index) - 1
-        samples = self.tasks[self.cells[number].task].samples
-        epoch, position = divmod(index - self.starts[number], len(samples))
+        task = self.tasks[self.cells[number].task]
+        if task.counts:
+            firsts = self._firsts[task.name]
+            position = bisect_right(firsts, index - self.starts[number]) - 1
+            return number, position, index - self.starts[number] - firsts[position]
+        epoch, position = divmod(index - self.starts[number], len(task.samples))
         return number, position, epoch
+
+    def index(self, cell: int, position: int, epoch: int) -> int:
+        """The reverse of `locate`. Raises IndexError where the plan has no such attempt."""
+        task = self.tasks[self.cells[cell].task]
+        tries = task.counts[position] if task.counts else task.epochs
+        if not (0 <= position < len(task.samples) and 0 <= epoch < tries):
+            raise IndexError((cell, position, epoch))
+        if task.counts:
+            return self.starts[cell] + self._firsts[task.name][position] + epoch
+        return self.starts[cell] + epoch * len(task.samples) + position
+
+    @cached_property
+    def _firsts(self) -> dict[str, array[int]]:
+        """For each task with counts, where each sample's attempts start within a cell."""
+        return {
+            name: array("Q", [0, *accumulate(task.counts[:-1])]) for name, task in self.tasks.items() if task.counts
+        }
 
     def attempt(self, index: int) -> Attempt:
         """The attempt at an index, 0 ≤ index < len(plan)."""
@@ -223,6 +270,8 @@ def _task_json(task: TaskPlan) -> dict[str, Any]:
     # Not asdict: it would deep-copy 100,000 sample ids one by one.
     value = {name: getattr(task, name) for name in TaskPlan.__slots__}
     value["scorer"] = asdict(task.scorer) if task.scorer else None
+    if not task.counts:
+        del value["counts"]  # most plans have none, and keep the digests they had before there were counts
     return value
 
 
@@ -231,13 +280,14 @@ def _task(value: Mapping[str, Any]) -> TaskPlan:
     if known.get("scorer"):
         scorer = dict(known["scorer"])
         known["scorer"] = ScorerPlan(**{**scorer, "metrics": tuple(scorer["metrics"])})
-    for name in ("samples", "demos", "excluded"):
+    for name in ("samples", "demos", "excluded", "counts"):
         known[name] = tuple(known.get(name, ()))
     return TaskPlan(**known)
 
 
 def _cell(value: Mapping[str, Any]) -> Cell:
     known = dict(value)
-    sampling = dict(known["sampling"])
-    known["sampling"] = Sampling(**{**sampling, "stop": tuple(sampling["stop"])})
+    if known["sampling"] is not None:
+        sampling = dict(known["sampling"])
+        known["sampling"] = Sampling(**{**sampling, "stop": tuple(sampling["stop"])})
     return Cell(**known)

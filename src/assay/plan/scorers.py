@@ -9,8 +9,9 @@ from typing import Any
 from assay.errors import ConfigError, Problem
 from assay.models.base import Model
 from assay.plan.plan import Plan, ScorerPlan, TaskPlan
-from assay.scoring.base import Scorer
-from assay.scoring.matrix import check, default_policy
+from assay.sandbox.setup import require
+from assay.scoring.base import CodeScorer, Scorer
+from assay.scoring.matrix import MODES, check, default_policy
 from assay.scoring.registry import make
 from assay.spec.schema import ScoringSpec, TaskSpec
 from assay.tasks.base import Task
@@ -42,7 +43,7 @@ def resolve(spec: TaskSpec, task: Task, models: Sequence[Model], notes: list[str
         raise ConfigError(problems)
     if mode == "multiple_choice":
         options = _by(options, task.name, models, notes)
-    scorer = make(mode, options)
+    scorer = _made(mode, options)
     return Scoring(plan_of(scorer, options), policy, by_choices=scorer.needs == "choices")
 
 
@@ -87,11 +88,26 @@ def rescorers(plan: Plan, tasks: Sequence[str] = (), mode: str | None = None) ->
     scorers: dict[str, ScorerPlan] = {}
     for name, task in plan.tasks.items():
         chosen = not tasks or name in tasks
-        if task.scorer is None and chosen:
-            make("pass_at_1", {})  # raises: generated code is executed in a sandbox or not at all
         if task.scorer is not None:
             scorers[name] = _again(task, task.scorer, mode if chosen else None)
+        elif chosen:
+            scorers[name] = _first(task, mode)
     return scorers
+
+
+def _first(task: TaskPlan, mode: str | None) -> ScorerPlan:
+    """The scorer of a code task that only generated so far: what executes it, now that somebody asks for it."""
+    if problems := check(task.name, task.kind, (), mode or MODES[task.kind][0]):
+        raise ConfigError(problems)
+    return plan_of(_made(mode or MODES[task.kind][0], {}), {})
+
+
+def _made(mode: str, options: dict[str, Any]) -> Scorer:
+    """The scorer; where it executes code, of a sandbox that can be had here. Raises MachineError where it cannot."""
+    scorer = make(mode, options)
+    if isinstance(scorer, CodeScorer):
+        require(scorer.settings.tier)
+    return scorer
 
 
 def _again(task: TaskPlan, scorer: ScorerPlan, mode: str | None) -> ScorerPlan:
@@ -100,7 +116,7 @@ def _again(task: TaskPlan, scorer: ScorerPlan, mode: str | None) -> ScorerPlan:
         options = {"by": "letter"}
     if problems := check(task.name, task.kind, (), mode or scorer.mode):
         raise ConfigError(problems)
-    made = make(mode or scorer.mode, options)
+    made = _made(mode or scorer.mode, options)
     before = make(scorer.mode, scorer.options)
     if made.needs != before.needs:
         message = f"{task.name} was asked for {before.needs}, and {made.name} needs {made.needs}"

@@ -76,5 +76,6 @@ def wanted(setting: Literal["auto", "on", "off"], plan: Plan, model: Model) -> b
     """Whether a model's responses are to be reused under a spec's `cache` setting."""
     if setting != "auto":
         return setting == "on"
-    greedy = all(cell.sampling.temperature == 0 for cell in plan.cells if cell.model == model.name)
+    sampled = [cell.sampling for cell in plan.cells if cell.model == model.name]
+    greedy = all(sampling is not None and sampling.temperature == 0 for sampling in sampled)
     return greedy and "digest" in model.identity and model.capabilities.determinism == "bitwise"

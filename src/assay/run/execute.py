@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from assay.errors import AssayError, BackendError, ConfigError, Interrupted
+from assay.errors import BackendError, ConfigError
 from assay.home import home
 from assay.models.base import Model
 from assay.models.memory import check
@@ -24,6 +21,7 @@ from assay.run.cache import ResponseCache, wanted
 from assay.run.engine import Job
 from assay.run.events import EventLog, started_before
 from assay.run.folder import RunFolder
+from assay.run.interruption import interruptible
 from assay.run.requests import Requests
 from assay.run.state import State
 from assay.spec.schema import Prices, Spec
@@ -51,6 +49,9 @@ class Watch(Protocol):
 
     def stage(self, text: str) -> None:
         """What comes after the attempts: scoring, summing up, sealing."""
+
+    def executed(self, task: str, done: int, total: int) -> None:
+        """So many of a task's programs have been executed."""
 
 
 @dataclass
@@ -82,7 +83,7 @@ class Execution:
             self.watch.begin(self.plan, self.state)
         syncing = asyncio.create_task(writer.keep_synced())
         try:
-            with _interruptible(self.folder.path):
+            with interruptible(self.folder.path):
                 await self._all()
         finally:
             syncing.cancel()
@@ -208,38 +209,3 @@ async def _together(work: list[Any]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-@contextmanager
-def _interruptible(path: Path) -> Iterator[None]:
-    """Turn the first Ctrl-C (or SIGTERM) into a clean stop: requests in flight are dropped, the journal is whole.
-
-    A second one ends the process at once. Outside the main thread signals are not ours to take.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    heard: list[int] = []
-
-    def stop(number: int) -> None:
-        heard.append(number)
-        loop.remove_signal_handler(number)
-        if task:
-            task.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not heard:
-            raise
-        if task:
-            task.uncancel()
-        raise Interrupted("interrupted", hint=f"what is finished is kept in {path}; ask again to resume") from None
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with suppress(ValueError, AssayError):
-                loop.remove_signal_handler(number)

@@ -4,6 +4,7 @@ plan.json          what runs
 samples/*.jsonl    the samples asked and shown, so that a run can be read and scored again with nothing else
 attempts/*.jsonl   the journal
 scores/*.jsonl     one line per attempt and scorer, after a header that names the scorers
+controls/*.jsonl   where code was executed: how it was confined, and whether reference solutions passed
 events.jsonl       progress
 results.json       derived    report.html   derived    manifest.json   the seal
 """
@@ -70,6 +71,7 @@ class RunFolder:
         self.path = path
         self.attempts = path / "attempts"
         self.scores = path / "scores"
+        self.controls = path / "controls"
         self.results = path / "results.json"
         self.report = path / "report.html"
         self.manifest = path / "manifest.json"

@@ -4,6 +4,8 @@ A journal is a folder of segments, `0000.jsonl`, `0001.jsonl`, … One writer ap
 is never touched again. Each line is handed to the kernel at once, so a killed process loses only what was in
 flight, and synced to disk in groups (every 256 lines or 0.5 s), so a power cut loses at most one group. A torn last
 line is what a kill leaves: it is dropped on opening. Anything else that is wrong is an error that names file and line.
+
+A segment that a seal covers may be Parquet instead (`assay.run.compact`); its lines are the same.
 """
 
 from __future__ import annotations
@@ -11,9 +13,11 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -25,8 +29,43 @@ GROUP_SECONDS = 0.5
 
 
 def segments(folder: Path) -> list[Path]:
-    """The segments of a journal, oldest first; none where the folder does not exist."""
-    return sorted(folder.glob("[0-9][0-9][0-9][0-9].jsonl"))
+    """The segments of a journal, oldest first; none where the folder does not exist.
+
+    Where a segment is there both as JSON lines and as Parquet, its JSON lines.
+    """
+    return one_each(folder.glob("[0-9][0-9][0-9][0-9].*"))
+
+
+def one_each(paths: Iterable[Path]) -> list[Path]:
+    """Of these files, one for each segment, oldest first: its JSON lines before its Parquet."""
+    listed, kinds = sorted(paths), (".parquet", ".jsonl")
+    found = {path.stem: path for kind in kinds for path in listed if path.suffix == kind}
+    return [found[stem] for stem in sorted(found)]
+
+
+def first_line(path: Path) -> bytes:
+    """The first line of a segment, with its newline; empty where there is none."""
+    if path.suffix != ".parquet":
+        with path.open("rb") as file:
+            return file.readline()
+    from assay.run.compact import lines
+
+    return next(iter(next(lines(path), b"").splitlines(keepends=True)), b"")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A segment's lines as a file that can be searched; those of Parquet are written to a temporary one."""
+    if path.suffix != ".parquet":
+        with path.open("rb") as file:
+            yield file
+        return
+    from assay.run.compact import lines
+
+    with TemporaryFile(prefix="assay-") as file:
+        file.writelines(lines(path))
+        file.seek(0)
+        yield file
 
 
 def read(folder: Path) -> Iterator[tuple[Path, int, dict[str, Any]]]:
@@ -36,7 +75,7 @@ def read(folder: Path) -> Iterator[tuple[Path, int, dict[str, Any]]]:
     is not a JSON object.
     """
     for path in segments(folder):
-        with path.open("rb") as file:
+        with opened(path) as file:
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
                     break
@@ -54,13 +93,49 @@ def parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
     return record
 
 
+_OFFSET_BITS = 48
+
+
+class Lines:
+    """A journal's records by place: a number that names segment and offset, so that a million of them can be
+    remembered in eight bytes each and read in any order.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._paths = segments(folder)
+        self._stack = ExitStack()
+        self._files = [self._stack.enter_context(opened(path)) for path in self._paths]
+
+    def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """(place, record) of every whole line, oldest first. Raises JournalCorrupt."""
+        for number, path in enumerate(self._paths):
+            offset = 0
+            with opened(path) as file:
+                for count, line in enumerate(file, 1):
+                    if not line.endswith(b"\n"):
+                        break
+                    yield number << _OFFSET_BITS | offset, parse(path, count, line)
+                    offset += len(line)
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        """The record at a place that iteration gave."""
+        file = self._files[place >> _OFFSET_BITS]
+        file.seek(place & ((1 << _OFFSET_BITS) - 1))
+        record: dict[str, Any] = orjson.loads(file.readline())
+        return record
+
+    def close(self) -> None:
+        """Close the files."""
+        self._stack.close()
+
+
 def next_segment(folder: Path, sealed: frozenset[str]) -> Path:
-    """Where to append: the newest segment, or the one after it when that is sealed.
+    """Where to append: the newest segment, or the one after it when that is sealed, or Parquet.
 
     `sealed` holds the names of the segments that a manifest covers.
     """
     existing = segments(folder)
-    if existing and existing[-1].name not in sealed:
+    if existing and existing[-1].name not in sealed and existing[-1].suffix == ".jsonl":
         return existing[-1]
     return folder / f"{len(existing):04d}.jsonl"
 
@@ -77,6 +152,7 @@ class Writer:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_suffix(".parquet").unlink(missing_ok=True)  # of a seal that failed: the segment goes on
             fresh = not path.exists()
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             if fresh:

@@ -26,8 +26,10 @@ class Requests:
         return self.of(attempt, self.sample(attempt))
 
     def of(self, attempt: Attempt, sample: Sample) -> Request:
-        """What is sent to the model for a sample at hand."""
+        """What is sent to the model for a sample at hand. Raises ValueError where completions were given."""
         cell = self._plan.cells[attempt.cell]
+        if cell.sampling is None:
+            raise ValueError(f"{attempt.id}: nobody was asked, its completion was given")
         renderer = self._renderer(attempt.cell)
         messages, text = renderer.request_parts(sample)
         return Request(
@@ -49,6 +51,8 @@ class Requests:
     def _renderer(self, number: int) -> Renderer:
         if number not in self._renderers:
             cell = self._plan.cells[number]
+            if cell.mode == "given":
+                raise ValueError(f"cell {number} asks nobody")
             self._renderers[number] = Renderer(
                 Prompt.from_json(self._plan.prompts[cell.prompt]),
                 self._folder.shown(cell.task),
@@ -61,8 +65,10 @@ class Requests:
         """What a journal line's attempt asked and what was right, for a person to read."""
         attempt = self._plan.attempt(record["index"])
         sample = self.sample(attempt)
-        request = self.of(attempt, sample)
         shown: dict[str, Any] = {"input": sample.input, "target": sample.target}
+        if self._plan.cells[attempt.cell].mode == "given":
+            return shown  # how a model came by it is not known here
+        request = self.of(attempt, sample)
         if request.messages:
             shown["messages"] = [{"role": turn.role, "content": turn.content} for turn in request.messages]
         else:

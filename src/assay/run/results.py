@@ -8,25 +8,31 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from assay.errors import JournalCorrupt
-from assay.plan.plan import Plan, ScorerPlan
+from assay.plan.order import UNANSWERED
+from assay.plan.plan import Plan, ScorerPlan, TaskPlan
 from assay.records import Outcome
 from assay.run import journal, scores
+from assay.run.controls import controls
 from assay.run.folder import RunFolder, SampleFile
 from assay.run.state import State
 from assay.run.timing import Clock, Histogram, Timeline
 from assay.stats.intervals import Interval, clustered_mean, clustered_rate, mean_of, rate
 from assay.stats.moments import Moments
+from assay.stats.passk import mean_pass_at_k
 from assay.stats.quantiles import Sketch
 
 SCHEMA = "assay.results.v1"
 CONFIDENCE = 0.95
 HIGH_RATE = 0.05
 """Outcomes that are not `ok` are flagged from this share on: they may say more of the harness than of the model."""
+
+OF_CODE = "pass_at_1"
+"""The metric that is summed up by pass@k's estimator."""
 
 SHORT = 32
 """A single token is a fair answer where no more than this many were allowed; elsewhere it is worth a look."""
@@ -51,8 +57,8 @@ class MetricFold:
             self.counts[cluster] += 1
             self.moments.add(float(value))
 
-    def to_json(self, *, primary: bool) -> dict[str, Any]:
-        """The metric's line in the results."""
+    def to_json(self, *, primary: bool, interval: Interval | None = None) -> dict[str, Any]:
+        """The metric's line in the results; its own interval unless one is given."""
         spec = {key: self.spec[key] for key in ("name", "kind", "higher_is_better", "help")}
         if self.spec["kind"] == "label":
             return {
@@ -61,7 +67,7 @@ class MetricFold:
                 "n": self.labels.total(),
                 "counts": dict(sorted(self.labels.items())),
             }
-        interval = self.interval()
+        interval = interval or self.interval()
         return {
             **spec,
             "primary": primary,
@@ -88,6 +94,34 @@ class MetricFold:
 
 
 @dataclass
+class ExecutionFold:
+    """How one cell's programs ended, and how they were found in the completions."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    forgeable: int = 0
+    tried: Counter[str] = field(default_factory=Counter)
+    found: Counter[str] = field(default_factory=Counter)
+
+    def add(self, execution: Mapping[str, Any]) -> None:
+        """Count one execution."""
+        self.statuses[execution["status"]] += 1
+        self.forgeable += bool(execution["forgeable"])
+        self.tried[execution["strategy"]] += 1
+        self.found[execution["strategy"]] += bool(execution["found"])
+
+    def to_json(self) -> dict[str, Any] | None:
+        """Counts by status and by strategy; None where nothing was executed."""
+        if not self.statuses:
+            return None
+        extraction = {name: {"tried": self.tried[name], "found": self.found[name]} for name in sorted(self.tried)}
+        return {
+            "statuses": dict(sorted(self.statuses.items())),
+            "forgeable": self.forgeable,
+            "extraction": extraction,
+        }
+
+
+@dataclass
 class CellFold:
     """One cell's sums."""
 
@@ -107,6 +141,7 @@ class CellFold:
     latency: Sketch = field(default_factory=Sketch)
     histogram: Histogram = field(default_factory=Histogram)
     clock: Clock = field(default_factory=Clock)
+    executions: ExecutionFold = field(default_factory=lambda: ExecutionFold())
 
     def add_line(self, record: Mapping[str, Any], *, newest: bool) -> None:
         """Count a journal line; of an attempt's lines only the newest is its outcome, but all of them cost."""
@@ -135,6 +170,8 @@ class CellFold:
 
     def add_score(self, cluster: int, record: Mapping[str, Any], outcome: str) -> None:
         """Count a score line of an attempt that ended in `outcome`."""
+        if "execution" in record:
+            self.executions.add(record["execution"])
         if "error" in record:
             self.outcomes[outcome] -= 1
             self.outcomes[Outcome.SCORER_ERROR.value] += 1
@@ -154,7 +191,8 @@ def results(folder: RunFolder, plan: Plan, state: State) -> dict[str, Any]:
         cells[record["cell"]].add_line(record, newest=newest)
         timeline.add(record)
     _fold_scores(folder, plan, state, scorers, cells)
-    rows = [_row(plan, cell) for cell in cells]
+    rows = [_row(plan, cell, scorers) for cell in cells]
+    executed = controls(folder, {task: scores.scorer_id(scorer) for task, scorer in scorers.items()})
     total = sum((cell.outcomes for cell in cells), Counter[str]())
     content = {
         "schema": SCHEMA,
@@ -167,7 +205,9 @@ def results(folder: RunFolder, plan: Plan, state: State) -> dict[str, Any]:
         "attempts": {"planned": len(plan), "finished": state.finished, "outcomes": _counts(total)},
         "cells": rows,
         "throughput": timeline.points(),
-        "flags": [flag for row in rows for flag in _flags(row, plan.cells[row["cell"]].sampling.max_tokens)],
+        "executed": executed,
+        "anomalies": list(_anomalies(executed)),
+        "flags": [flag for row in rows for flag in (*_flags(row, plan), *_code_flags(row, plan, scorers))],
     }
     return {key: rounded(item) for key, item in content.items()}
 
@@ -183,14 +223,13 @@ def rounded(value: Any) -> Any:
 
 def _empty(plan: Plan, number: int, scorers: scores.Scorers) -> CellFold:
     task = plan.tasks[plan.cells[number].task]
-    planned = len(task.samples) * task.epochs
     scorer: ScorerPlan | None = scorers.get(task.name)
     size = len(task.samples)
     metrics = {
         str(metric["name"]): MetricFold(metric, array("d", [0.0]) * size, array("L", [0]) * size)
         for metric in (scorer.metrics if scorer else ())
     }
-    return CellFold(number, planned, metrics=metrics)
+    return CellFold(number, task.attempts, metrics=metrics)
 
 
 def _fold_scores(folder: RunFolder, plan: Plan, state: State, scorers: scores.Scorers, cells: list[CellFold]) -> None:
@@ -224,11 +263,68 @@ def _clusters(folder: RunFolder, plan: Plan, task: str) -> range | array[int]:
         file.close()
 
 
-def _row(plan: Plan, fold: CellFold) -> dict[str, Any]:
+def _anomalies(executed: Mapping[str, Any]) -> Iterator[str]:
+    """What makes a run's numbers anomalous rather than low or high."""
+    for task, found in executed.items():
+        if failed := found["control"]["failed"]:
+            first = ", ".join(f"{sample} ({status})" for sample, status in list(failed.items())[:5])
+            count, total = len(failed), found["control"]["executed"]
+            yield f"{task}: {count} of {total} reference solutions failed their own tests here: {first}"
+
+
+def _metrics(fold: CellFold, scorer: ScorerPlan | None) -> list[dict[str, Any]]:
+    """Every metric of a cell, the primary one first; where code was executed, pass@k by its own estimator."""
+    lines = [metric.to_json(primary=not number) for number, metric in enumerate(fold.metrics.values())]
+    if scorer is None or not (asked := _asked_k(scorer)):
+        return lines
+    first = fold.metrics[OF_CODE]
+    estimates = [estimate for k in sorted({1, *asked}) if (estimate := _pass_at(first, k))]
+    return [*estimates, *lines[1:]] if estimates else lines
+
+
+def _asked_k(scorer: ScorerPlan) -> list[int]:
+    if scorer.mode != OF_CODE:
+        return []
+    asked = scorer.options.get("k", [1])
+    return list(asked) if isinstance(asked, list | tuple) else [asked]
+
+
+def _pass_at(fold: MetricFold, k: int) -> dict[str, Any] | None:
+    """pass@k over the problems that have scores; None where one of them has fewer than k (a flag says so)."""
+    tried = [(count, round(total)) for count, total in zip(fold.counts, fold.sums, strict=True) if count]
+    if not tried or min(count for count, _ in tried) < k:
+        return None
+    counts, passes = zip(*tried, strict=True)
+    interval = mean_pass_at_k(counts, passes, k, CONFIDENCE)
+    spec = {**fold.spec, "name": f"pass_at_{k}"}
+    if k > 1:
+        spec["help"] = f"chance that at least one of {k} attempts passes every test"
+    return replace(fold, spec=spec).to_json(primary=k == 1, interval=interval)
+
+
+def _code_flags(row: Mapping[str, Any], plan: Plan, scorers: scores.Scorers) -> Iterator[dict[str, Any]]:
+    """What a reader should know of a cell whose programs were executed."""
+    executions, scorer = row["executions"], scorers.get(row["task"])
+    if executions is None or scorer is None:
+        return
+    have = {metric["name"] for metric in row["metrics"]}
+    flags = [
+        ("too_few_for_k", f"pass@{k} needs {k} scored attempts of every problem")
+        for k in _asked_k(scorer)
+        if f"pass_at_{k}" not in have
+    ]
+    if executions["forgeable"]:
+        flags.append(("forgeable", f"{executions['forgeable']} solutions could have decided their own outcome"))
+    if nothing := executions["statuses"].get("no_tests_executed"):
+        flags.append(("no_tests_executed", f"no test ran for {nothing} attempts, which count as failures"))
+    for code, message in flags:
+        yield {"level": "warning", "code": code, "message": message, "cell": row["cell"]}
+
+
+def _row(plan: Plan, fold: CellFold, scorers: scores.Scorers) -> dict[str, Any]:
     cell = plan.cells[fold.number]
     finished = fold.outcomes.total()
     seconds = fold.clock.seconds
-    names = list(fold.metrics)
     prices = plan.models[cell.model].prices
     return {
         "cell": fold.number,
@@ -242,7 +338,8 @@ def _row(plan: Plan, fold: CellFold) -> dict[str, Any]:
         "outcomes": _counts(fold.outcomes),
         "rates": {name: count / finished for name, count in _counts(fold.outcomes).items()},
         "one_token": fold.one_token,
-        "metrics": [fold.metrics[name].to_json(primary=name == names[0]) for name in names],
+        "metrics": _metrics(fold, scorers.get(cell.task)),
+        "executions": fold.executions.to_json(),
         "chance": plan.tasks[cell.task].chance,
         "tokens": {"in": fold.tokens_in, "out": fold.tokens_out, "unknown": fold.tokens_unknown},
         "tokens_per_s": _per(fold.tokens_out, seconds),
@@ -271,18 +368,26 @@ def _latency(sketch: Sketch) -> dict[str, float | None] | None:
     return {"mean": sketch.mean, **quantiles, "max": sketch.max}
 
 
-def _flags(row: Mapping[str, Any], max_tokens: int) -> list[dict[str, Any]]:
+def _flags(row: Mapping[str, Any], plan: Plan) -> list[dict[str, Any]]:
     """What a reader should know before believing a cell's numbers."""
-    flags = []
+    sampling = plan.cells[row["cell"]].sampling
+    flags = list(_partial(plan.tasks[row["task"]]))
     for outcome in Outcome:
         share = row["rates"].get(outcome.value, 0.0)
         if outcome is not Outcome.OK and (share >= HIGH_RATE or (share and not outcome.scorable)):
             count = row["outcomes"][outcome.value]
             flags.append((f"{outcome.value}_rate", f"{count} of {row['finished']} attempts ended {outcome.value}"))
-    if row["finished"] and row["one_token"] >= 0.5 * row["finished"] and max_tokens > SHORT:
+    if row["one_token"] >= max(1, 0.5 * row["finished"]) and sampling is not None and sampling.max_tokens > SHORT:
         flags.append(("one_token", f"{row['one_token']} of {row['finished']} completions were a single token"))
     if row["finished"] < row["planned"]:
         flags.append(("incomplete", f"{row['finished']} of {row['planned']} attempts are finished"))
     if not row["metrics"]:
         flags.append(("not_scored", "completions are stored but not scored: nothing may execute them here"))
     return [{"level": "warning", "code": code, "message": message, "cell": row["cell"]} for code, message in flags]
+
+
+def _partial(task: TaskPlan) -> Iterator[tuple[str, str]]:
+    """A file of samples may leave problems out: they are no failures, and must not be forgotten either."""
+    if left_out := sum(item["reason"] == UNANSWERED for item in task.excluded):
+        answered = len(task.samples)
+        yield "partial", f"{answered} of {answered + left_out} problems have samples"

@@ -13,21 +13,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from assay.errors import JournalCorrupt, ScorerError
+from assay.errors import JournalCorrupt
 from assay.files import digest_of
 from assay.plan.plan import Plan, ScorerPlan
-from assay.records import Completion, Outcome, Sample
+from assay.records import Outcome
 from assay.run import journal
+from assay.run.executions import Executor, Progress, Todo
 from assay.run.folder import RunFolder, SampleFile
+from assay.run.interruption import wait_for
 from assay.run.state import State
-from assay.scoring.base import Scorer
+from assay.run.verdict import verdict
+from assay.scoring.base import CodeScorer
 from assay.scoring.registry import make
 
 SCHEMA = "assay.scores.v1"
 Scorers = Mapping[str, ScorerPlan]
-_OFFSET_BITS = 48
 
 
 def scorer_id(scorer: ScorerPlan) -> str:
@@ -47,8 +47,7 @@ def current(folder: RunFolder, plan: Plan) -> dict[str, ScorerPlan]:
 
 
 def _header(path: Path) -> dict[str, ScorerPlan]:
-    with path.open("rb") as file:
-        line = file.readline()
+    line = journal.first_line(path)
     if not line.endswith(b"\n"):
         return {}
     header = journal.parse(path, 1, line)
@@ -69,40 +68,77 @@ def read(folder: RunFolder) -> Iterator[tuple[Path, int, dict[str, Any]]]:
 
 @dataclass
 class Scoring:
-    """Scores what is not scored yet. `scorers` by task; `state` says which line of an attempt is its newest."""
+    """Scores what is not scored yet. `scorers` by task; `state` says which line of an attempt is its newest.
+
+    Tasks whose scorer executes code come last, in a sandbox; `workers` bounds how many programs run at once and
+    `progress` is told how far they are.
+    """
 
     folder: RunFolder
     plan: Plan
     state: State
     scorers: Scorers
     sealed: frozenset[str] = frozenset()
+    workers: int | None = None
+    progress: Progress | None = None
+    _writer: journal.Writer | None = None
 
     def run(self) -> int:
-        """Score every newest scorable completion that this scorer has not scored; returns how many lines."""
-        ids = {name: scorer_id(scorer) for name, scorer in self.scorers.items()}
-        done = self._done(ids)
+        """Score every newest scorable completion that this scorer has not scored; returns how many lines.
+
+        Raises MachineError where code must be executed and the sandbox cannot be had; what was scored is kept.
+        """
+        self._ids = {name: scorer_id(scorer) for name, scorer in self.scorers.items()}
+        self._count = 0
+        # A header alone says which scorers count, even where every completion has its score already.
+        if current(self.folder, self.plan) != dict(self.scorers):
+            self._writer = self._open()
+        try:
+            todos = self._read()
+            if todos:
+                self._execute(todos)
+        finally:
+            if self._writer:
+                self._writer.close()
+        return self._count
+
+    def _read(self) -> list[Todo]:
+        """Score what needs only to be read; returns what has to be executed."""
+        done = self._done(self._ids)
         made = {name: make(scorer.mode, scorer.options) for name, scorer in self.scorers.items()}
         files = {name: SampleFile(self.folder.sample_path(name)) for name in self.scorers}
-        # A header alone says which scorers count, even where every completion has its score already.
-        writer = self._open() if current(self.folder, self.plan) != dict(self.scorers) else None
-        count = 0
+        todos = {
+            name: Todo(name, self._ids[name], scorer) for name, scorer in made.items() if isinstance(scorer, CodeScorer)
+        }
+        lines = journal.Lines(self.folder.attempts)
         try:
-            for _, _, record in journal.read(self.folder.attempts):
+            for place, record in lines:
                 task = self.plan.cells[record["cell"]].task
                 if task not in made or done[record["index"]] or not self._newest(record):
                     continue
-                writer = writer or self._open()
-                sample = files[task][self.plan.locate(record["index"])[1]]
-                writer.append(_line(record, ids[task], made[task], sample))
-                count += 1
-                if writer.due:
-                    writer.sync()
+                position = self.plan.locate(record["index"])[1]
+                if task in todos:
+                    todos[task].add(place, position)
+                else:
+                    self._keep(record, task, verdict(made[task], files[task][position], record["completion"]))
         finally:
-            if writer:
-                writer.close()
+            lines.close()
             for file in files.values():
                 file.close()
-        return count
+        return [todo for todo in todos.values() if todo]
+
+    def _execute(self, todos: list[Todo]) -> None:
+        seeds = {name: task.seed for name, task in self.plan.tasks.items()}
+        executor = Executor(self.folder, seeds, self._keep, self.sealed, self.workers, self.progress)
+        wait_for(executor.run(todos))
+
+    def _keep(self, record: Mapping[str, Any], task: str, found: Mapping[str, Any]) -> None:
+        self._writer = self._writer or self._open()
+        line = {key: record[key] for key in ("attempt", "index", "cell", "revision")}
+        self._writer.append({**line, "scorer": self._ids[task], **found})
+        self._count += 1
+        if self._writer.due:
+            self._writer.sync()
 
     def _newest(self, record: Mapping[str, Any]) -> bool:
         newest = record["revision"] == self.state.lines[record["index"]] - 1
@@ -135,48 +171,21 @@ class ScoreIndex:
     def __init__(self, folder: RunFolder, plan: Plan, state: State) -> None:
         names = {task: scorer_id(scorer) for task, scorer in current(folder, plan).items()}
         self._places = array("Q", bytes(8 * len(plan)))
-        self._files = [path.open("rb") for path in journal.segments(folder.scores)]
-        for number, file in enumerate(self._files):
-            offset = 0
-            for line in file:
-                if offset and line.endswith(b"\n"):
-                    self._add(plan, state, names, orjson.loads(line), number << _OFFSET_BITS | offset)
-                offset += len(line)
+        self._lines = journal.Lines(folder.scores)
+        for place, record in self._lines:
+            if "schema" not in record and self._is_current(plan, state, names, record):
+                self._places[record["index"]] = place
 
-    def _add(self, plan: Plan, state: State, names: Mapping[str, str], record: Mapping[str, Any], place: int) -> None:
+    @staticmethod
+    def _is_current(plan: Plan, state: State, names: Mapping[str, str], record: Mapping[str, Any]) -> bool:
         current_scorer = record["scorer"] == names.get(plan.cells[record["cell"]].task)
-        if current_scorer and record["revision"] == state.lines[record["index"]] - 1:
-            self._places[record["index"]] = place
+        return bool(current_scorer and record["revision"] == state.lines[record["index"]] - 1)
 
     def get(self, index: int) -> dict[str, Any] | None:
         """The current score of an attempt, None where it has none."""
-        place = self._places[index]
-        if not place:  # offset 0 of any segment is its header, so 0 is free to mean "none"
-            return None
-        file = self._files[place >> _OFFSET_BITS]
-        file.seek(place & ((1 << _OFFSET_BITS) - 1))
-        record: dict[str, Any] = orjson.loads(file.readline())
-        return record
+        place = self._places[index]  # place 0 is the first segment's header, so 0 is free to mean "none"
+        return self._lines[place] if place else None
 
     def close(self) -> None:
         """Close the files."""
-        for file in self._files:
-            file.close()
-
-
-def _line(record: Mapping[str, Any], name: str, scorer: Scorer, sample: Sample) -> dict[str, Any]:
-    line = {key: record[key] for key in ("attempt", "index", "cell", "revision")}
-    line["scorer"] = name
-    return {**line, **verdict(scorer, sample, Completion.from_json(record["completion"]))}
-
-
-def verdict(scorer: Scorer, sample: Sample, completion: Completion) -> dict[str, Any]:
-    """The part of a score line that the scorer decides: metrics, what was extracted and why; or its error."""
-    try:
-        score = scorer.score(sample, completion)
-    except ScorerError as error:
-        return {"error": error.message}
-    line: dict[str, Any] = {"metrics": dict(score.metrics), "why": score.why}
-    if score.extracted is not None:
-        line["extracted"] = score.extracted
-    return line
+        self._lines.close()

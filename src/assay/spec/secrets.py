@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
 
 # One group a kind, so that one pass over a text finds all of them.
 _KINDS = {
     "private_key": ("a private key", r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----"),
-    "jwt": ("a JSON web token", r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}"),
+    "jwt": ("a JSON web token", r"\beyJ[\w-]{8,2000}\.eyJ[\w-]{8,8000}\.[\w-]{8,}"),
     "openai": ("an API key (sk-…)", r"\bsk-(?:[A-Za-z0-9]{16,}|(?=[\w-]{0,200}\d)[\w-]{20,})"),
     "huggingface": ("a Hugging Face token (hf_…)", r"\bhf_[A-Za-z0-9]{20,}"),
     "github": ("a GitHub token", r"\b(?:gh[oprsu]_[A-Za-z0-9]{20,}|github_pat_\w{20,})"),
@@ -23,6 +24,7 @@ _KINDS = {
     "slack": ("a Slack token (xox…)", r"\bxox[abeoprs]-[\w-]{10,}"),
     "nvidia": ("an NVIDIA API key (nvapi-…)", r"\bnvapi-[\w-]{20,}"),
     "groq": ("a Groq API key (gsk_…)", r"\bgsk_[A-Za-z0-9]{20,}"),
+    "npm": ("an npm token (npm_…)", r"\bnpm_[A-Za-z0-9]{36}\b"),
     "bearer": ("a bearer token", r"\b[Bb]earer +(?=[\w.~+/-]{0,200}\d)[\w.~+/-]{16,}=*"),
     "url": ("a URL with a password", r"\b[A-Za-z][A-Za-z0-9+.-]{0,20}://[^\s/:@'\"<>]*:[^\s/@'\"<>]+@"),
 }
@@ -37,6 +39,12 @@ def find(text: str) -> str | None:
     """What kind of secret `text` holds, for people ("a GitHub token"); None where none is recognised."""
     found = _PATTERN.search(text)
     return _KINDS[found.lastgroup][0] if found and found.lastgroup else None
+
+
+def spans(text: str) -> Iterator[tuple[int, int, str]]:
+    """(start, end, kind) of every recognised secret in `text`, first to last."""
+    for found in _PATTERN.finditer(text):
+        yield found.start(), found.end(), _KINDS[found.lastgroup or "url"][0]
 
 
 def mask(text: str) -> str:
@@ -54,11 +62,11 @@ def find_under(key: str, text: str) -> str | None:
         return kind
     if text and _PASSWORD.search(key):
         return "a password"
-    random = _KEY.search(key) and _RANDOM.fullmatch(text) and _bits(text) >= _RANDOM_BITS
+    random = _KEY.search(key) and _RANDOM.fullmatch(text) and bits(text) >= _RANDOM_BITS
     return "a secret value" if random else None
 
 
-def _bits(text: str) -> float:
-    """Shannon entropy of the characters of `text`, in bits a character."""
+def bits(text: str) -> float:
+    """Shannon entropy of the characters of `text`, in bits a character; 0 for the empty text."""
     counts = Counter(text).values()
     return -sum(count / len(text) * math.log2(count / len(text)) for count in counts)

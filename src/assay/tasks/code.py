@@ -7,6 +7,7 @@ completion is judged, the same way for every code task:
     setup         code to run before the tests (imports), perhaps empty
     tests         code that raises where the solution is wrong
     complete      true: the program is input + completion; false: the completion alone
+    cpu_s         CPU seconds that a solution needs at most, where it is more than usual
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ import re
 STOP = ("\nif __name__", "\ndef main(", "\nprint(")
 """Where a model has gone past the function, in raw text and in a chat's fenced block alike: a stop such as
 `\\ndef ` would cut a fenced answer before its first line."""
+
+PLUS_CPU_S = 10.0
+"""CPU seconds for tests with many and large inputs: the reference solutions need up to three."""
 
 _DEFINED = re.compile(r"^(?:async )?(?:def|class)\s+(\w+)", re.MULTILINE)
 _CALLED = re.compile(r"\b(\w+)\s*\(")

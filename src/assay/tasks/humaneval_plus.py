@@ -5,17 +5,27 @@ The reference solution of HumanEval/32 does not pass its own test, so no model c
 
 from __future__ import annotations
 
-from assay.data.sources import Folder, Source
-from assay.tasks import code
+from dataclasses import replace
+
+from assay.data.sources import Folder, Row, Source
+from assay.records import Sample
+from assay.tasks import code, humaneval
 from assay.tasks.base import Task
-from assay.tasks.humaneval import parse
 from assay.tasks.places import hub
 
 _LICENCE = "Apache-2.0"
+_BROKEN = {"HumanEval/32": "its published test raises TypeError on the reference solution"}
+
+
+def parse(row: Row, index: int) -> Sample:
+    """As HumanEval's, with more time, and with what is known of the tests themselves."""
+    sample = humaneval.parse(row, index)
+    known = {"known_broken": _BROKEN[sample.id]} if sample.id in _BROKEN else {}
+    return replace(sample, fields={**sample.fields, "cpu_s": code.PLUS_CPU_S}, metadata=known)
 
 TASK = Task(
     name="humaneval_plus",
-    version="1",
+    version="2",
     kind="code",
     summary="164 Python functions to finish, judged by many more tests (HumanEval/32's own test is broken)",
     sources=(

@@ -15,13 +15,21 @@ from assay.tasks.base import Task
 from assay.tasks.places import hub
 
 _TEST_SPLIT = range(11, 511)
-_LICENCE = "CC-BY-4.0"
+
+SHA256 = "ccf64ceae9c5403bf50a044cb6d505bfd2a2963ee58338ba268fd65beab92a9f"
+ORIGIN = "https://github.com/google-research/google-research/tree/master/mbpp, mbpp.jsonl"
+LICENCE = "CC-BY-4.0"
 
 
 def parse(row: Row, index: int) -> Sample | Skip:
-    """{task_id, text, code, test_list, test_setup_code, challenge_test_list}."""
+    """A problem of the test split."""
     if row["task_id"] not in _TEST_SPLIT:
         return Skip("not in the test split (problems 11 to 510)")
+    return parse_any(row, index)
+
+
+def parse_any(row: Row, index: int) -> Sample | Skip:
+    """{task_id, text, code, test_list, test_setup_code, challenge_test_list}."""
     solution, tests = code.unix(row["code"]), [code.unix(test) for test in row["test_list"]]
     name = code.entry_point(solution, "\n".join(tests))
     if name is None:
@@ -51,9 +59,9 @@ TASK = Task(
             Folder("mbpp/mbpp.jsonl"),
             "jsonl",
             parse,
-            "ccf64ceae9c5403bf50a044cb6d505bfd2a2963ee58338ba268fd65beab92a9f",
-            origin="https://github.com/google-research/google-research/tree/master/mbpp, mbpp.jsonl",
-            licence=_LICENCE,
+            SHA256,
+            origin=ORIGIN,
+            licence=LICENCE,
         ),
         hub(
             "google-research-datasets/mbpp",
@@ -62,7 +70,7 @@ TASK = Task(
             "566fd53060ffba5766dace1d1e2f4c38906781526de222b0dfbdbc325b696c77",
             parse,
             origin="MBPP, https://huggingface.co/datasets/google-research-datasets/mbpp",
-            licence=_LICENCE,
+            licence=LICENCE,
         ),
     ),
     prompt="mbpp",

@@ -26,6 +26,7 @@ def parse(row: Row, index: int) -> Sample | Skip:
             "setup": "\n".join(row["test_imports"]),
             "tests": f"{row['test'].rstrip()}\n",
             "complete": False,
+            "cpu_s": code.PLUS_CPU_S,
             "test_list": tests,
         },
     )
@@ -33,7 +34,7 @@ def parse(row: Row, index: int) -> Sample | Skip:
 
 TASK = Task(
     name="mbpp_plus",
-    version="1",
+    version="2",
     kind="code",
     summary="378 short Python problems, judged by many more tests",
     sources=(
