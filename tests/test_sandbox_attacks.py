@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +14,10 @@ import pytest
 from assay.sandbox.kernel import LayerError
 from assay.sandbox.probes import check_tier
 from support.attack import Attack
-from support.attacks import ATTACKS, FORKING
-from support.gauntlet import descendants, lines
+from support.attacks import ATTACKS
+from support.gauntlet import lines
 from support.identities import EVERYONE, public_folder, started
+from support.watching import Look
 
 SECRET = "canary" + "0123456789abcdef" * 2
 CONTROL = "finds that its memory can be searched"
@@ -37,30 +36,6 @@ def _missing(tier: str) -> str:
     return ""
 
 
-class Look:
-    """What a more privileged process sees of one: its descendants, and their descriptors, mounts and memory."""
-
-    def __init__(self, pid: int) -> None:
-        self.processes = [pid, *descendants(pid)]
-        self.descriptors = sorted(filter(None, map(self._descriptors, self.processes)))
-        self.mounts = sorted(filter(None, map(self._mounts, self.processes)))
-        self.own_mounts = Path("/proc/self/mountinfo").read_text()
-
-    @staticmethod
-    def _descriptors(pid: int) -> int:
-        try:
-            return len(os.listdir(f"/proc/{pid}/fd"))
-        except PermissionError:
-            return 0
-
-    @staticmethod
-    def _mounts(pid: int) -> int:
-        try:
-            return len(Path(f"/proc/{pid}/mountinfo").read_text().splitlines())
-        except PermissionError:
-            return 0
-
-
 class Results:
     """What became of every attack in one world."""
 
@@ -70,7 +45,9 @@ class Results:
         self.temporary = public_folder() / f"temporary-{uid}-{tier}-{profile}"
         self.temporary.mkdir()
         self.temporary.chmod(0o777)
-        with started(uid, "from support.gauntlet import main\nmain()\n", TMPDIR=str(self.temporary), SECRET=SECRET) as process:
+        with started(
+            uid, "from support.gauntlet import main\nmain()\n", TMPDIR=str(self.temporary), SECRET=SECRET
+        ) as process:
             self._ask(process, tier=tier, profile=profile, folder=str(self.temporary))
             self._read(process)
         self.left = sorted(path.name for path in self.temporary.iterdir())
@@ -87,7 +64,7 @@ class Results:
             found = json.loads(line)
             self.lines.append(found)
             if "checkpoint" in found:
-                self.looks[found["checkpoint"]] = Look(process.pid)
+                self.looks[found["checkpoint"]] = Look.settled(process.pid)
                 self._ask(process)
 
     def of(self, attack: Attack) -> Iterator[dict[str, Any]]:
@@ -160,4 +137,3 @@ def test_the_environment_says_what_held(uid: int, tier: str, profile: str):
 
 def test_attacks_have_names_of_their_own():
     assert len(BY_NAME) == len(ATTACKS)
-    assert {attack.name for attack in FORKING} <= BY_NAME.keys()

@@ -293,5 +293,5 @@ def test_an_opaque_value_equals_nothing_and_cannot_be_used() -> None:
 
 def test_the_nearest_exception_that_a_message_can_make() -> None:
     assert repr(wire.exception(["UnicodeDecodeError", "ValueError"], "no")) == "ValueError('no')"
-    for names in (["SystemExit"], ["int"], ["nonsense"], [], 7, [["ValueError"]]):
+    for names in (["SystemExit"], ["int"], ["nonsense"], [], 7, [["ValueError"]], ["StopIteration", "Exception"]):
         assert type(wire.exception(names, "no")) is RuntimeError

@@ -55,8 +55,8 @@ PROFILES = ("strict", "fork-allowed")
 class Attack:
     """`solution` may hold names in `@`, which whoever runs it fills in (see `gauntlet`). It must end in one of
     `statuses`; where `refused` is not empty, every act must have been refused with one of these errnos (or exceptions).
-    `expected` are further fields of the execution. `earlier` are programs that run before it. `hangs`: it takes all
-    the time it is given.
+    `expected` are further fields of the execution. `earlier` are programs that run before it. `hangs`: it takes
+    all the time it is given; `heavy`: it takes more than a few milliseconds.
     """
 
     name: str
@@ -67,6 +67,7 @@ class Attack:
     expected: dict[str, object] = field(default_factory=dict)
     earlier: tuple[tuple[str, str], ...] = ()
     hangs: bool = False
+    heavy: bool = False
     times: int = 1
     tiers: tuple[str, ...] = TIERS
     profiles: tuple[str, ...] = PROFILES
@@ -80,5 +81,3 @@ def acts(name: str, code: str, refused: frozenset[str] | set[str] = DENIED, **mo
 def program(name: str, code: str, *statuses: str, **more: object) -> Attack:
     """An attack that is a program of its own."""
     return Attack(name, HEAD + code, statuses or ("failed",), **more)  # type: ignore[arg-type]
-
-

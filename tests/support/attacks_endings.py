@@ -43,8 +43,17 @@ def texts(low, high):
             run = b""
 def search():
     environ = ctypes.c_size_t.in_dll(libc, "environ").value
-    starts = [id(gc), id([]), id(object()), id("x" * 10**6), ctypes.addressof(buffer), libc.sbrk(0) - page, environ,
-              ctypes.cast(libc.write, ctypes.c_void_p).value, ctypes.cast(ctypes.pythonapi.Py_IsInitialized, ctypes.c_void_p).value]
+    starts = [
+        id(gc),
+        id([]),
+        id(object()),
+        id("x" * 10**6),
+        ctypes.addressof(buffer),
+        libc.sbrk(0) - page,
+        environ,
+        ctypes.cast(libc.write, ctypes.c_void_p).value,
+        ctypes.cast(ctypes.pythonapi.Py_IsInitialized, ctypes.c_void_p).value,
+    ]
     starts += [id(value) for value in gc.get_objects()[::50]]
     seen, found, pages = [], set(), 0
     for start in starts:
@@ -90,6 +99,7 @@ def f(x):
     return x + 1 if found else None
 """,
         earlier=(_TELLING,),
+        heavy=True,
     ),
     program(
         "searches memory for the expected value",
@@ -113,6 +123,7 @@ def f(x):
     return x + 1 if own in found else None
 """,
         "passed",
+        heavy=True,
     ),
     program(
         "leaves a deep tree",
@@ -127,6 +138,7 @@ def f(x):
     os.chmod("/box/work", 0)
 """,
         tiers=("full",),
+        heavy=True,
     ),
     program(
         "leaves what cannot be read",
@@ -144,8 +156,20 @@ def f(x):
 """,
         tiers=("full",),
     ),
-    acts("leaves a time", "acts = {'utime': lambda: os.utime('.', (1, 1)), 'mode': lambda: os.chmod('.', 0o777)}", tiers=("reduced",)),
-    program("leaves a time in the work folder", "os.utime('.', (1, 1))\ndef f(x):\n    return None\n", tiers=("full",)),
+    acts(
+        "leaves a time",
+        "acts = {'utime': lambda: os.utime('.', (1, 1)), 'mode': lambda: os.chmod('.', 0o777)}",
+        tiers=("reduced",),
+    ),
+    program(
+        "leaves a time in the work folder",
+        """
+os.utime('.', (1, 1))
+def f(x):
+    return None
+""",
+        tiers=("full",),
+    ),
     acts(
         "removes the work folder",
         """
@@ -178,27 +202,106 @@ ENDINGS = [
     program("os._exit at load", "os._exit(0)\n", "exited", expected={"exit_code": 0}),
     program("sys.exit", "def f(x):\n    sys.exit(0)\n", "exited", expected={"exit_code": 0}),
     program("sys.exit at load", "sys.exit(3)\n", "exited", expected={"exit_code": 3}),
-    program("an exit with an odd code", "class Code(int):\n    def __and__(self, other):\n        while True: pass\ndef f(x):\n    raise SystemExit(Code())\n", "exited"),
+    program(
+        "an exit with an odd code",
+        """
+class Code(int):
+    def __and__(self, other):
+        while True: pass
+def f(x):
+    raise SystemExit(Code())
+""",
+        "exited",
+    ),
     program("KeyboardInterrupt", "def f(x):\n    raise KeyboardInterrupt\n", "exited"),
     program("KeyboardInterrupt at load", "raise KeyboardInterrupt\n", "exited"),
     program("os.abort", "def f(x):\n    os.abort()\n", "crashed", expected={"signal": "SIGABRT"}),
     program("kills itself", "def f(x):\n    os.kill(os.getpid(), 9)\n", "crashed", expected={"signal": "SIGKILL"}),
-    program("raises an alarm", "import signal, time\ndef f(x):\n    signal.setitimer(signal.ITIMER_REAL, 0.01)\n    time.sleep(9)\n", "crashed"),
-    program("reads address 0", "import ctypes\ndef f(x):\n    return ctypes.string_at(0)\n", "crashed", expected={"signal": "SIGSEGV"}),
+    program(
+        "raises an alarm",
+        "import signal, time\ndef f(x):\n    signal.setitimer(signal.ITIMER_REAL, 0.01)\n    time.sleep(9)\n",
+        "crashed",
+        heavy=True,
+    ),
+    program(
+        "reads address 0",
+        "import ctypes\ndef f(x):\n    return ctypes.string_at(0)\n",
+        "crashed",
+        expected={"signal": "SIGSEGV"},
+    ),
     program("closes every descriptor", "def f(x):\n    os.closerange(0, 1 << 16)\n    return x + 1\n", "exited"),
-    program("closes every descriptor at load", "os.closerange(0, 1 << 16)\ndef f(x):\n    return x + 1\n", "exited", "violation"),
-    program("closes its channel and goes on", "def f(x):\n    os.closerange(3, 1 << 16)\n    while True: pass\n", "exited"),
+    program(
+        "closes every descriptor at load",
+        "os.closerange(0, 1 << 16)\ndef f(x):\n    return x + 1\n",
+        "exited",
+        "violation",
+    ),
+    program(
+        "closes its channel and goes on",
+        """
+def f(x):
+    os.closerange(3, 1 << 16)
+    while True: pass
+""",
+        "exited",
+        heavy=True,
+    ),
     program("GeneratorExit", "def f(x):\n    raise GeneratorExit\n"),
     program("an exception of its own root", "class Odd(BaseException): pass\ndef f(x):\n    raise Odd('passed')\n"),
-    program("an exception whose text raises", "class Odd(Exception):\n    def __str__(self):\n        raise self\ndef f(x):\n    raise Odd\n"),
-    program("an exception whose text exits", "class Odd(Exception):\n    def __str__(self):\n        raise SystemExit(0)\ndef f(x):\n    raise Odd\n", "exited", "failed"),
-    program("an exception whose text is no text", "class Text(str):\n    def __getitem__(self, key):\n        return self\nclass Odd(Exception):\n    def __str__(self):\n        return Text('x' * 10**6)\ndef f(x):\n    raise Odd\n"),
-    program("an exception whose text hangs", "class Odd(Exception):\n    def __str__(self):\n        while True: pass\ndef f(x):\n    raise Odd\n", "timeout", hangs=True),
-    program("an exception whose class lies", "class Kind(type):\n    __mro__ = property(lambda self: (KeyboardInterrupt, SystemExit, Exception))\nclass Odd(Exception, metaclass=Kind):\n    __class__ = AssertionError\ndef f(x):\n    raise Odd\n"),
+    program(
+        "an exception whose text raises",
+        "class Odd(Exception):\n    def __str__(self):\n        raise self\ndef f(x):\n    raise Odd\n",
+    ),
+    program(
+        "an exception whose text exits",
+        "class Odd(Exception):\n    def __str__(self):\n        raise SystemExit(0)\ndef f(x):\n    raise Odd\n",
+        "exited",
+        "failed",
+    ),
+    program(
+        "an exception whose text is no text",
+        """
+class Text(str):
+    def __getitem__(self, key):
+        return self
+class Odd(Exception):
+    def __str__(self):
+        return Text('x' * 10**6)
+def f(x):
+    raise Odd
+""",
+    ),
+    program(
+        "an exception whose text hangs",
+        "class Odd(Exception):\n    def __str__(self):\n        while True: pass\ndef f(x):\n    raise Odd\n",
+        "timeout",
+        hangs=True,
+    ),
+    program(
+        "an exception whose class lies",
+        """
+class Kind(type):
+    __mro__ = property(lambda self: (KeyboardInterrupt, SystemExit, Exception))
+class Odd(Exception, metaclass=Kind):
+    __class__ = AssertionError
+def f(x):
+    raise Odd
+""",
+    ),
     program("MemoryError by hand", "def f(x):\n    raise MemoryError\n", "out_of_memory"),
     program("RecursionError", "def f(x):\n    return f(x)\n"),
-    program("StopIteration", "def f(x):\n    raise StopIteration\n", tests="assert all(map(lambda x: candidate(x) == x + 1, range(5)))\n"),
-    program("StopIteration ends a loop", "def f(x):\n    if x == 0:\n        return 1\n    raise StopIteration\n", "failed", "error", tests="for x, y in enumerate(map(candidate, range(5))):\n    assert y == x + 1\n"),
+    program(
+        "StopIteration",
+        "def f(x):\n    raise StopIteration\n",
+        tests="assert all(map(lambda x: candidate(x) == x + 1, range(5)))\n",
+    ),
+    program(
+        "StopIteration ends a loop",
+        "def f(x):\n    if x == 0:\n        return 1\n    raise StopIteration\n",
+        "failed",
+        "error",
+        tests="for x, y in enumerate(map(candidate, range(5))):\n    assert y == x + 1\n",
+    ),
     program("AssertionError", "def f(x):\n    raise AssertionError\n"),
     program("a syntax error", "def f(x) return x + 1\n", "compile_error"),
     program("no such function", "def g(x):\n    return x + 1\n", "missing_entry_point"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.attack import CALLS, DENIED, HEAD, HIDDEN, acts, program
+from support.attack import DENIED, HIDDEN, acts, program
 
 # Files, and what the system tells of others
 
@@ -26,13 +26,29 @@ def read(path):
     return act
 def listed(path):
     return lambda: os.listdir(path)
-paths = ["/etc/passwd", "/etc/shadow", "/etc/hostname", "/root/.bashrc", "/dev/mem", "/dev/kmsg", "/dev/tty", "/dev/vda",
-         "/proc/version", "/sys/kernel/uevent_seqnum", "../../../etc/passwd", "/box/../etc/passwd", "@VICTIM@"]
+paths = [
+    "/etc/passwd",
+    "/etc/shadow",
+    "/etc/hostname",
+    "/root/.bashrc",
+    "/dev/mem",
+    "/dev/kmsg",
+    "/dev/tty",
+    "/dev/vda",
+    "/proc/version",
+    "/sys/kernel/uevent_seqnum",
+    "../../../etc/passwd",
+    "/box/../etc/passwd",
+    "@VICTIM@",
+]
 numbers = ["self", "thread-self", "1", "2", str(os.getpid()), str(os.getppid()), "@ASSAY@", "@CANARY@"]
 parts = ["environ", "mem", "maps", "cmdline", "status", "stat", "fd/0", "root/etc/passwd", "cwd/etc/passwd"]
 paths += [f"/proc/{number}/{part}" for number in numbers for part in parts]
 acts = {path: read(path) for path in paths}
-acts |= {f"list {path}": listed(path) for path in ("/etc", "/proc", "/proc/1", "/sys", "/home", "/root", "/var", "@FOLDER@")}
+acts |= {
+    f"list {path}": listed(path)
+    for path in ("/etc", "/proc", "/proc/1", "/sys", "/home", "/root", "/var", "@FOLDER@")
+}
 """,
         HIDDEN,
     ),
@@ -161,7 +177,11 @@ def family(number, kind):
 def raw():
     call(41, 198, socket.AF_INET, socket.SOCK_RAW, 1)
 acts = {"tcp": tcp, "udp": udp, "unix": unix("@FOLDER@/socket"), "abstract": unix("\\0@ABSTRACT@"), "raw": raw}
-acts |= {f"family {number}": family(number, kind) for number in range(46) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)}
+acts |= {
+    f"family {number}": family(number, kind)
+    for number in range(46)
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+}
 acts |= {f"pair {kind}": (lambda kind=kind: socket.socketpair(socket.AF_UNIX, kind)) for kind in (2, 5)}
 acts |= {"name": lambda: socket.getaddrinfo("localhost", 80, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)}
 """,
@@ -175,10 +195,14 @@ pair = socket.socketpair()
 def named(address):
     return lambda: pair[0].sendto(b"x", address)
 acts = {
-    "sendto": named("@FOLDER@/datagram"), "sendto abstract": named("\\0@ABSTRACT@-datagram"),
+    "sendto": named("@FOLDER@/datagram"),
+    "sendto abstract": named("\\0@ABSTRACT@-datagram"),
     "sendmsg": lambda: pair[0].sendmsg([b"x"], [], 0, "\\0@ABSTRACT@-datagram"),
-    "connect": lambda: pair[0].connect("\\0@ABSTRACT@"), "bind": lambda: pair[0].bind("\\0mine"),
-    "listen": lambda: pair[0].listen(), "accept": lambda: pair[0].accept(), "option": lambda: pair[0].setsockopt(1, 8, 1 << 30),
+    "connect": lambda: pair[0].connect("\\0@ABSTRACT@"),
+    "bind": lambda: pair[0].bind("\\0mine"),
+    "listen": lambda: pair[0].listen(),
+    "accept": lambda: pair[0].accept(),
+    "option": lambda: pair[0].setsockopt(1, 8, 1 << 30),
     "many": lambda: call(307, 269, pair[0].fileno(), at, 1, 0),
 }
 """,
@@ -227,30 +251,63 @@ acts |= {"unshare files": unshare(0x400), "setns": lambda: call(308, 268, 0, 0),
         "uses dangerous calls",
         """
 acts = {
-    "io_uring_setup": lambda: call(425, 425, 8, at), "io_uring_enter": lambda: call(426, 426, 0, 1, 0, 0),
-    "io_uring_register": lambda: call(427, 427, 0, 0, 0, 0), "io_setup": lambda: call(206, 0, 1, at),
-    "bpf": lambda: call(321, 280, 0, at, 64), "perf": lambda: call(298, 241, at, 0, -1, -1, 0),
-    "userfaultfd": lambda: call(323, 282, 0), "keyctl": lambda: call(250, 219, 0, -3, 0), "add_key": lambda: call(248, 217, at, at, 0, 0, -3),
-    "request_key": lambda: call(249, 218, at, at, 0, -3), "memfd": lambda: os.memfd_create("x"), "secret": lambda: call(447, 447, 0),
-    "shmget": lambda: call(29, 194, 0, 4096, 0o1600), "msgget": lambda: call(68, 186, 0, 0o1600), "semget": lambda: call(64, 190, 0, 1, 0o1600),
-    "mq_open": lambda: call(240, 180, at, 0o102, 0o600, 0), "mlock": lambda: call(149, 228, at, 4096), "fanotify": lambda: call(300, 262, 0, 0),
-    "inotify": lambda: call(294, 26, 0), "personality": lambda: call(135, 92, 0x40000), "setuid": lambda: os.setuid(0),
-    "setgid": lambda: os.setgid(0), "setresuid": lambda: os.setresuid(0, 0, 0), "setgroups": lambda: os.setgroups([0]),
-    "capset": lambda: call(126, 91, at, at), "clock": lambda: call(227, 112, 0, at), "reboot": lambda: call(169, 142, 0, 0, 0, 0),
-    "module": lambda: call(175, 105, at, 1, at), "kexec": lambda: call(246, 104, 0, 0, at, 0), "syslog": lambda: call(103, 116, 10, 0, 0),
-    "swap": lambda: call(167, 224, at, 0), "acct": lambda: call(163, 89, 0), "quota": lambda: call(179, 60, 0, at, 0, at),
-    "handle": lambda: call(304, 265, -100, at, 0), "seccomp": lambda: call(317, 277, 1, 0, at), "splice": lambda: call(275, 76, 0, 0, 1, 0, 1, 0),
-    "landlock": lambda: call(444, 444, at, 8, 0), "restrict": lambda: call(446, 446, 0, 0), "fallocate": lambda: call(285, 47, 1, 0, 0, 1 << 40),
-    "timer": lambda: call(222, 107, 0, at, at), "sync": lambda: call(162, 81), "xattr": lambda: os.setxattr(".", "user.x", b"x"),
+    "io_uring_setup": lambda: call(425, 425, 8, at),
+    "io_uring_enter": lambda: call(426, 426, 0, 1, 0, 0),
+    "io_uring_register": lambda: call(427, 427, 0, 0, 0, 0),
+    "io_setup": lambda: call(206, 0, 1, at),
+    "bpf": lambda: call(321, 280, 0, at, 64),
+    "perf": lambda: call(298, 241, at, 0, -1, -1, 0),
+    "userfaultfd": lambda: call(323, 282, 0),
+    "keyctl": lambda: call(250, 219, 0, -3, 0),
+    "add_key": lambda: call(248, 217, at, at, 0, 0, -3),
+    "request_key": lambda: call(249, 218, at, at, 0, -3),
+    "memfd": lambda: os.memfd_create("x"),
+    "secret": lambda: call(447, 447, 0),
+    "shmget": lambda: call(29, 194, 0, 4096, 0o1600),
+    "msgget": lambda: call(68, 186, 0, 0o1600),
+    "semget": lambda: call(64, 190, 0, 1, 0o1600),
+    "mq_open": lambda: call(240, 180, at, 0o102, 0o600, 0),
+    "mlock": lambda: call(149, 228, at, 4096),
+    "fanotify": lambda: call(300, 262, 0, 0),
+    "inotify": lambda: call(294, 26, 0),
+    "personality": lambda: call(135, 92, 0x40000),
+    "setuid": lambda: os.setuid(0),
+    "setgid": lambda: os.setgid(0),
+    "setresuid": lambda: os.setresuid(0, 0, 0),
+    "setgroups": lambda: os.setgroups([0]),
+    "capset": lambda: call(126, 91, at, at),
+    "clock": lambda: call(227, 112, 0, at),
+    "reboot": lambda: call(169, 142, 0, 0, 0, 0),
+    "module": lambda: call(175, 105, at, 1, at),
+    "kexec": lambda: call(246, 104, 0, 0, at, 0),
+    "syslog": lambda: call(103, 116, 10, 0, 0),
+    "swap": lambda: call(167, 224, at, 0),
+    "acct": lambda: call(163, 89, 0),
+    "quota": lambda: call(179, 60, 0, at, 0, at),
+    "handle": lambda: call(304, 265, -100, at, 0),
+    "seccomp": lambda: call(317, 277, 1, 0, at),
+    "splice": lambda: call(275, 76, 0, 0, 1, 0, 1, 0),
+    "landlock": lambda: call(444, 444, at, 8, 0),
+    "restrict": lambda: call(446, 446, 0, 0),
+    "fallocate": lambda: call(285, 47, 1, 0, 0, 1 << 40),
+    "timer": lambda: call(222, 107, 0, at, at),
+    "sync": lambda: call(162, 81),
+    "xattr": lambda: os.setxattr(".", "user.x", b"x"),
 }
 """,
     ),
     acts(
         "uses calls that do not exist here",
         """
-acts = {"openat2": lambda: call(437, 437, -100, at, at, 24), "x32 getpid": lambda: call(0x40000000 | 39, 1000),
-        "x32 ptrace": lambda: call(0x40000000 | 521, 1001), "statmount": lambda: call(457, 457, at, at, 8, 0),
-        "listmount": lambda: call(458, 458, at, at, 1, 0), "unknown": lambda: call(600, 600), "largest": lambda: call(0x3FFFFFFF, 0x3FFFFFFF)}
+acts = {
+    "openat2": lambda: call(437, 437, -100, at, at, 24),
+    "x32 getpid": lambda: call(0x40000000 | 39, 1000),
+    "x32 ptrace": lambda: call(0x40000000 | 521, 1001),
+    "statmount": lambda: call(457, 457, at, at, 8, 0),
+    "listmount": lambda: call(458, 458, at, at, 1, 0),
+    "unknown": lambda: call(600, 600),
+    "largest": lambda: call(0x3FFFFFFF, 0x3FFFFFFF),
+}
 """,
         {"ENOSYS"},
     ),
@@ -260,9 +317,17 @@ acts = {"openat2": lambda: call(437, 437, -100, at, at, 24), "x32 getpid": lambd
 import fcntl
 def prctl(*arguments):
     return lambda: call(157, 167, *arguments)
-acts = {"dumpable": prctl(4, 1), "no_new_privs off": prctl(38, 0, 0, 0, 0), "subreaper": prctl(36, 1), "seccomp": prctl(22, 2, at),
-        "bounding set": prctl(24, 1), "ambient": prctl(47, 2, 1), "keep capabilities": prctl(8, 1), "ptracer": prctl(0x59616D61, -1),
-        "outlive": prctl(1, 0)}
+acts = {
+    "dumpable": prctl(4, 1),
+    "no_new_privs off": prctl(38, 0, 0, 0, 0),
+    "subreaper": prctl(36, 1),
+    "seccomp": prctl(22, 2, at),
+    "bounding set": prctl(24, 1),
+    "ambient": prctl(47, 2, 1),
+    "keep capabilities": prctl(8, 1),
+    "ptracer": prctl(0x59616D61, -1),
+    "outlive": prctl(1, 0),
+}
 """,
         DENIED | {"EINVAL"},
     ),
@@ -271,8 +336,18 @@ acts = {"dumpable": prctl(4, 1), "no_new_privs off": prctl(38, 0, 0, 0, 0), "sub
         """
 import signal, fcntl
 parent, group = os.getppid(), os.getpgrp()
-others = {"everyone": -1, "group": 0, "first": 1, "second": 2, "third": 3, "parent": parent, "parent's group": -group if group else -1,
-          "assay": int("@ASSAY@"), "canary": int("@CANARY@"), "below": max(os.getpid() - 1, 1)}
+others = {
+    "everyone": -1,
+    "group": 0,
+    "first": 1,
+    "second": 2,
+    "third": 3,
+    "parent": parent,
+    "parent's group": -group if group else -1,
+    "assay": int("@ASSAY@"),
+    "canary": int("@CANARY@"),
+    "below": max(os.getpid() - 1, 1),
+}
 def killed(pid):
     def act():
         os.kill(pid, 0)  # nothing is hurt where this is not refused
@@ -281,11 +356,19 @@ acts = {name: killed(pid) for name, pid in others.items()}
 if all(tried(act) == "EPERM" for act in acts.values()):
     acts |= {f"kill {name}": (lambda pid=pid: os.kill(pid, signal.SIGKILL)) for name, pid in others.items()}
 acts |= {
-    "tkill": lambda: call(200, 130, parent, 0), "tgkill": lambda: call(234, 131, parent, parent, 0),
-    "queue": lambda: call(129, 138, parent, 0, at), "queue thread": lambda: call(297, 240, parent, parent, 0, at),
-    "pidfd": lambda: call(434, 434, parent, 0), "pidfd signal": lambda: call(424, 424, 0, 0, 0, 0), "pidfd get": lambda: call(438, 438, 0, 0, 0),
-    "owner": lambda: fcntl.fcntl(0, 8, parent), "owner of all": lambda: fcntl.fcntl(0, 8, -1), "signal": lambda: fcntl.fcntl(0, 10, 9),
-    "owner struct": lambda: fcntl.fcntl(0, 15, bytes(8)), "lease": lambda: fcntl.fcntl(0, 1024, 0), "notify": lambda: fcntl.fcntl(0, 1026, 1),
+    "tkill": lambda: call(200, 130, parent, 0),
+    "tgkill": lambda: call(234, 131, parent, parent, 0),
+    "queue": lambda: call(129, 138, parent, 0, at),
+    "queue thread": lambda: call(297, 240, parent, parent, 0, at),
+    "pidfd": lambda: call(434, 434, parent, 0),
+    "pidfd signal": lambda: call(424, 424, 0, 0, 0, 0),
+    "pidfd get": lambda: call(438, 438, 0, 0, 0),
+    "owner": lambda: fcntl.fcntl(0, 8, parent),
+    "owner of all": lambda: fcntl.fcntl(0, 8, -1),
+    "signal": lambda: fcntl.fcntl(0, 10, 9),
+    "owner struct": lambda: fcntl.fcntl(0, 15, bytes(8)),
+    "lease": lambda: fcntl.fcntl(0, 1024, 0),
+    "notify": lambda: fcntl.fcntl(0, 1026, 1),
 }
 """,
         {"EPERM"},
@@ -296,20 +379,34 @@ acts |= {
 import resource, fcntl
 parent = os.getppid()
 acts = {
-    "ptrace attach": lambda: call(101, 117, 16, parent, 0, 0), "ptrace seize": lambda: call(101, 117, 0x4206, parent, 0, 0),
-    "ptrace me": lambda: call(101, 117, 0, 0, 0, 0), "read memory": lambda: call(310, 270, parent, at, 1, at, 1, 0),
-    "write memory": lambda: call(311, 271, parent, at, 1, at, 1, 0), "read own memory": lambda: call(310, 270, os.getpid(), at, 1, at, 1, 0),
-    "advise": lambda: call(440, 440, 0, at, 1, 0, 0), "release": lambda: call(448, 448, 0, 0), "compare": lambda: call(312, 272, parent, parent, 0, 0, 0),
-    "limits of parent": lambda: resource.prlimit(parent, resource.RLIMIT_CPU), "limit parent": lambda: resource.prlimit(parent, resource.RLIMIT_CPU, (1, 1)),
-    "limits of first": lambda: resource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0)), "limits of canary": lambda: resource.prlimit(int("@CANARY@"), resource.RLIMIT_CPU),
-    "cores": lambda: os.sched_setaffinity(parent, [0]), "own cores": lambda: os.sched_setaffinity(0, [0]),
-    "priority": lambda: os.setpriority(os.PRIO_PROCESS, parent, 19), "user's priority": lambda: os.setpriority(os.PRIO_USER, 0, 19),
-    "nice": lambda: os.nice(1), "scheduler": lambda: os.sched_setscheduler(parent, 0, os.sched_param(0)),
-    "attributes": lambda: call(314, 274, parent, at, 0), "io priority": lambda: call(251, 30, 1, parent, 0),
-    "io priority of user": lambda: call(251, 30, 3, os.getuid(), 0), "pages": lambda: call(279, 239, parent, 0, 0, 0, 0, 0),
-    "robust list": lambda: call(274, 100, parent, at, at), "terminal": lambda: fcntl.ioctl(0, 0x5412, b"x"),
+    "ptrace attach": lambda: call(101, 117, 16, parent, 0, 0),
+    "ptrace seize": lambda: call(101, 117, 0x4206, parent, 0, 0),
+    "ptrace me": lambda: call(101, 117, 0, 0, 0, 0),
+    "read memory": lambda: call(310, 270, parent, at, 1, at, 1, 0),
+    "write memory": lambda: call(311, 271, parent, at, 1, at, 1, 0),
+    "read own memory": lambda: call(310, 270, os.getpid(), at, 1, at, 1, 0),
+    "advise": lambda: call(440, 440, 0, at, 1, 0, 0),
+    "release": lambda: call(448, 448, 0, 0),
+    "compare": lambda: call(312, 272, parent, parent, 0, 0, 0),
+    "limits of parent": lambda: resource.prlimit(parent, resource.RLIMIT_CPU),
+    "limit parent": lambda: resource.prlimit(parent, resource.RLIMIT_CPU, (1, 1)),
+    "limits of first": lambda: resource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0)),
+    "limits of canary": lambda: resource.prlimit(int("@CANARY@"), resource.RLIMIT_CPU),
+    "cores": lambda: os.sched_setaffinity(parent, [0]),
+    "own cores": lambda: os.sched_setaffinity(0, [0]),
+    "priority": lambda: os.setpriority(os.PRIO_PROCESS, parent, 19),
+    "user's priority": lambda: os.setpriority(os.PRIO_USER, 0, 19),
+    "nice": lambda: os.nice(1),
+    "scheduler": lambda: os.sched_setscheduler(parent, 0, os.sched_param(0)),
+    "attributes": lambda: call(314, 274, parent, at, 0),
+    "io priority": lambda: call(251, 30, 1, parent, 0),
+    "io priority of user": lambda: call(251, 30, 3, os.getuid(), 0),
+    "pages": lambda: call(279, 239, parent, 0, 0, 0, 0, 0),
+    "robust list": lambda: call(274, 100, parent, at, at),
+    "terminal": lambda: fcntl.ioctl(0, 0x5412, b"x"),
     "raise own limits": lambda: resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2),
-    "raise files": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096)), "raise size": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 40,) * 2),
+    "raise files": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096)),
+    "raise size": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 40,) * 2),
 }
 """,
         DENIED | {"ENOTTY", "ValueError"},
@@ -328,7 +425,9 @@ def f(x):
 """,
         "crashed",
     ),
-    program("stops itself", "import signal\ndef f(x):\n    os.kill(os.getpid(), signal.SIGSTOP)\n", "timeout", hangs=True),
+    program(
+        "stops itself", "import signal\ndef f(x):\n    os.kill(os.getpid(), signal.SIGSTOP)\n", "timeout", hangs=True
+    ),
     program(
         "ignores signals",
         """
@@ -345,150 +444,4 @@ def f(x):
     ),
 ]
 
-# Bombs
-
-_THREADS = """
-import threading, time
-threading.stack_size(32 << 10)
-stop, count = threading.Event(), 0
-try:
-    while count < 5000:
-        threading.Thread(target=stop.wait, daemon=True).start()
-        count += 1
-except (RuntimeError, MemoryError) as error:
-    say(found={"threads": type(error).__name__})
-def f(x):
-    return x + 1 if count >= 5000 else None
-"""
-
-BOMBS = [
-    program(
-        "fork bomb",
-        """
-import signal
-born = 0
-try:
-    while born < 1000:
-        if os.fork() == 0:
-            while True:
-                signal.pause()
-        born += 1
-except OSError as error:
-    say(found={"fork": errno.errorcode[error.errno]})
-def f(x):
-    return x + 1 if born >= 1000 else None
-""",
-        refused=frozenset({"EPERM", "EAGAIN"}),
-    ),
-    program("memory", "def f(x):\n    held = []\n    while True:\n        held.append(bytearray(16 << 20))\n", "out_of_memory"),
-    program("memory at load", "held = [bytes(1 << 30) for _ in range(100)]\ndef f(x):\n    return x + 1\n", "out_of_memory"),
-    program(
-        "many small objects",
-        "def f(x):\n    held = []\n    while True:\n        held.append([held] * 1000)\n",
-        "out_of_memory",
-        "timeout",
-    ),
-    program("memory by a string", "def f(x):\n    text = 'x'\n    while True:\n        text += text\n", "out_of_memory"),
-    acts(
-        "mappings",
-        """
-import mmap
-held = []
-def mapped(flags):
-    def act():
-        while True:
-            held.append(mmap.mmap(-1, 64 << 20, flags=flags))
-    return act
-acts = {"private": mapped(mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), "shared": mapped(mmap.MAP_SHARED | mmap.MAP_ANONYMOUS),
-        "memfd": lambda: os.memfd_create("x"), "on stdout": lambda: os.ftruncate(1, 1 << 40), "reserve": lambda: call(285, 47, 1, 0, 0, 1 << 30)}
-""",
-        {"ENOMEM", "EPERM", "EFBIG"},
-    ),
-    acts(
-        "disk",
-        """
-def fill():
-    with open("large", "wb", buffering=0) as file:
-        for _ in range(10_000):
-            file.write(bytes(1 << 20))
-def many():
-    for number in range(100_000):
-        open(f"file{number}", "wb").close()
-def spread():
-    for number in range(1000):
-        with open(f"part{number}", "wb", buffering=0) as file:
-            file.write(bytes(8 << 20))
-def sparse():
-    with open("sparse", "wb") as file:
-        file.truncate(1 << 40)
-acts = {"fill": fill, "sparse": sparse, "spread": spread, "many": many}
-""",
-        {"ENOSPC", "EFBIG", "EACCES"},
-    ),
-    acts(
-        "output",
-        """
-def flood(descriptor):
-    def act():
-        for _ in range(10_000):
-            os.write(descriptor, b"\\0" * (1 << 20))
-    return act
-acts = {"stderr": flood(2), "stderr far": lambda: os.pwrite(2, b"x", 1 << 40)}
-""",
-        {"EFBIG"},
-        expected={"output_cut": True},
-    ),
-    program(
-        "prints without end",
-        "def f(x):\n    while True:\n        print('x' * 100_000)\n",
-        "failed",
-        "error",
-        expected={"output_cut": True},
-    ),
-    program("threads", _THREADS, refused=frozenset({"RuntimeError", "MemoryError"})),
-    acts(
-        "descriptors",
-        """
-import socket
-held = []
-def opened():
-    while True:
-        held.append(os.open("/dev/null", os.O_RDONLY))
-def paired():
-    held.clear()
-    while True:
-        held.append(socket.socketpair())
-acts = {"open": opened, "pairs": paired, "pipe": lambda: held.append(os.pipe())}
-""",
-        {"EMFILE"},
-    ),
-    program(
-        "descriptors in flight",
-        """
-import array, socket
-codes = set()
-for _ in range(2000):
-    try:
-        a, b = socket.socketpair()
-        both = array.array("i", [a.fileno(), b.fileno()])
-        a.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, both)])
-        b.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, both)])
-        a.close(), b.close()
-    except OSError as error:
-        codes.add(errno.errorcode.get(error.errno))
-        break
-say(found={"in flight": sorted(codes)[0] if codes else "done"})
-def f(x):
-    return None
-""",
-        refused=frozenset({"ETOOMANYREFS", "EMFILE", "done"}),
-    ),
-    program("recursion", "sys.setrecursionlimit(10**9)\ndef f(x):\n    return f(x) + 1\n", "crashed", "out_of_memory", "timeout"),
-    program("recursion in C", "sys.setrecursionlimit(10**9)\nclass Odd:\n    __repr__ = lambda self: repr([self])\ndef f(x):\n    return repr(Odd())\n", "crashed"),
-    program("deep source", f"def f(x):\n    return {'(' * 5000}x{')' * 5000}\n", "compile_error"),
-    program("deep expression", f"def f(x):\n    return {'-' * 200_000}x\n", "compile_error", "crashed"),
-    program("null bytes", "def f(x):\n    return x + 1\n\0", "compile_error"),
-    program("a source that is not text", "def f(x):\n    return '\udcff'\n", "compile_error", "failed", "load_error"),
-]
-
-SYSTEM = [*FILES, *NETWORK, *PROCESSES, *BOMBS]
+SYSTEM = [*FILES, *NETWORK, *PROCESSES]

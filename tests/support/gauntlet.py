@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import secrets
@@ -28,7 +29,7 @@ from support.attacks import ATTACKS
 QUICK = Limits(cpu_s=4.0, wall_s=30.0, memory_mb=512, file_mb=4, output_kb=4, processes=32)
 SHORT = Limits(cpu_s=0.3, wall_s=1.0, memory_mb=512, file_mb=4, output_kb=4, processes=32)
 
-_ALONE = "import os\nwith os.scandir('.') as entries:\n    clean = not list(entries) and os.stat('.').st_mode & 0o777 == 0o700\n"
+_ALONE = "import os\nclean = not os.listdir() and os.stat('.').st_mode & 0o777 == 0o700\n"
 _ANYWHERE = "clean = True\n"
 _HONEST = "def f(x):\n    print(x)\n    return x + 1 if clean else None\n"
 _SAID = "1\n20\n"
@@ -43,11 +44,10 @@ def honest(tier: str) -> Program:
 def descendants(pid: int) -> list[int]:
     """All processes below a process, those that have ended and were not waited for among them."""
     children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError):
-                text = Path(f"/proc/{name}/stat").read_text()
-                children.setdefault(int(text.rpartition(")")[2].split()[1]), []).append(int(name))
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = path.read_text().rpartition(")")[2].split()[1]
+            children.setdefault(int(parent), []).append(int(path.parent.name))
     found, waiting = [], [pid]
     while waiting:
         below = children.get(waiting.pop(), [])
@@ -199,6 +199,45 @@ class Gauntlet:
         return Program(self.place.filled(solution, number, *words), self.place.filled(tests, number, *words), "f")
 
 
+class Soak:
+    """Thousands of hostile samples, every tenth an honest one, through one pool with one checker a worker."""
+
+    WARM = 1000
+    AT_ONCE = 8
+
+    def __init__(self, tier: str, place: Place, samples: int) -> None:
+        self.tier, self.place = tier, place
+        cheap = [
+            Program(place.filled(attack.solution, 0, "canary", "canary"), TESTS, "f")
+            for attack in ATTACKS
+            if tier in attack.tiers and not attack.heavy and not attack.hangs and attack.tests == TESTS
+        ]
+        mixed = (honest(tier) if number % 10 == 0 else cheap[number % len(cheap)] for number in range(samples))
+        self.programs = enumerate(mixed)
+        self.kinds = len(cheap)
+        self.statuses: dict[str, dict[str, int]] = {"hostile": {}, "honest": {}}
+
+    async def run(self) -> None:
+        async with Pool(Settings(tier=self.tier, limits=QUICK), workers=2) as pool:  # type: ignore[arg-type]
+            await self._some(pool, self.WARM)
+            checkpoint("begin")
+            await self._some(pool, None)
+            checkpoint("end")
+        say(name="closed", processes=len(descendants(os.getpid())) - 1, harmed=self.place.harmed())
+        say(statuses=self.statuses, kinds=self.kinds)
+
+    async def _some(self, pool: Pool, most: int | None) -> None:
+        programs = itertools.islice(self.programs, most)
+
+        async def one_by_one() -> None:
+            for number, program in programs:
+                status = (await pool.run(program)).status
+                counts = self.statuses["hostile" if number % 10 else "honest"]
+                counts[status] = counts.get(status, 0) + 1
+
+        await asyncio.gather(*(one_by_one() for _ in range(self.AT_ONCE)))
+
+
 def say(**found: Any) -> None:
     """One line for who reads."""
     print(json.dumps(found), flush=True)
@@ -211,7 +250,7 @@ def checkpoint(name: str) -> None:
 
 
 def main() -> None:
-    """Run every attack that there is for a tier and a profile."""
+    """Run every attack that there is for a tier and a profile, or so many samples."""
     asked = json.loads(sys.stdin.readline())
     kernel.prctl(_SUBREAPER, 1)  # whatever escapes from its parent becomes ours, and is seen
     tier, profile = asked["tier"], asked["profile"]
@@ -219,7 +258,10 @@ def main() -> None:
     if asked.get("only"):
         attacks = [attack for attack in attacks if attack.name in asked["only"]]
     with Place(Path(asked["folder"])) as place:
-        asyncio.run(Gauntlet(tier, profile, place).run(attacks))
+        if samples := asked.get("samples"):
+            asyncio.run(Soak(tier, place, samples).run())
+        else:
+            asyncio.run(Gauntlet(tier, profile, place).run(attacks))
 
 
 def lines(text: str) -> Iterator[dict[str, Any]]:

@@ -29,6 +29,9 @@ Mode = Literal["chat", "completion", "choices"]
 Given = Literal["given"]
 """Nobody is asked: the completions were read from a file of samples."""
 
+IMPORTED = "imported"
+"""The scorer of a task whose scores another tool gave: they cannot be derived again from the completions."""
+
 Kind = Literal["choice", "generate", "code"]
 
 

@@ -51,7 +51,7 @@ def _decoding(cells: Iterable[Mapping[str, Any]]) -> Markup | None:
 
 def _way(alike: list[Mapping[str, Any]]) -> Markup:
     first = alike[0]
-    facts = {"cells": [cell_name(cell) for cell in alike], **first.get("sampling", {})}
+    facts = {"cells": [cell_name(cell) for cell in alike], **(first.get("sampling") or {})}
     return _block(f"{first.get('mode', 'requests')}", facts)
 
 

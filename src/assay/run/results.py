@@ -16,7 +16,7 @@ from assay.errors import JournalCorrupt
 from assay.plan.order import UNANSWERED
 from assay.plan.plan import Plan, ScorerPlan, TaskPlan
 from assay.records import Outcome
-from assay.run import journal, scores
+from assay.run import imported, journal, scores
 from assay.run.controls import controls
 from assay.run.folder import RunFolder, SampleFile
 from assay.run.state import State
@@ -192,6 +192,10 @@ def results(folder: RunFolder, plan: Plan, state: State) -> dict[str, Any]:
         timeline.add(record)
     _fold_scores(folder, plan, state, scorers, cells)
     rows = [_row(plan, cell, scorers) for cell in cells]
+    origin = imported.read(folder.path)
+    for row in rows:
+        if origin and imported.totals_only(plan, row["cell"]):
+            row["metrics"] = imported.lines(origin, row["cell"], scorers[row["task"]])
     executed = controls(folder, {task: scores.scorer_id(scorer) for task, scorer in scorers.items()})
     total = sum((cell.outcomes for cell in cells), Counter[str]())
     content = {
@@ -209,6 +213,9 @@ def results(folder: RunFolder, plan: Plan, state: State) -> dict[str, Any]:
         "anomalies": list(_anomalies(executed)),
         "flags": [flag for row in rows for flag in (*_flags(row, plan), *_code_flags(row, plan, scorers))],
     }
+    if origin:
+        content["imported"] = origin.label
+        content["flags"].extend(imported.flags(origin, plan, rows))
     return {key: rounded(item) for key, item in content.items()}
 
 
@@ -257,7 +264,8 @@ def _clusters(folder: RunFolder, plan: Plan, task: str) -> range | array[int]:
     numbers: dict[str, int] = {}
     file = SampleFile(folder.sample_path(task))
     try:
-        labels = (str(file[position].metadata.get(key)) for position in range(len(file)))
+        samples = (file[position] for position in range(len(file)))
+        labels = (str(sample.metadata.get(key, sample.fields.get(key))) for sample in samples)
         return array("L", (numbers.setdefault(label, len(numbers)) for label in labels))
     finally:
         file.close()

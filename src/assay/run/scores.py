@@ -15,7 +15,7 @@ from typing import Any
 
 from assay.errors import JournalCorrupt
 from assay.files import digest_of
-from assay.plan.plan import Plan, ScorerPlan
+from assay.plan.plan import IMPORTED, Plan, ScorerPlan
 from assay.records import Outcome
 from assay.run import journal
 from assay.run.executions import Executor, Progress, Todo
@@ -105,7 +105,8 @@ class Scoring:
     def _read(self) -> list[Todo]:
         """Score what needs only to be read; returns what has to be executed."""
         done = self._done(self._ids)
-        made = {name: make(scorer.mode, scorer.options) for name, scorer in self.scorers.items()}
+        own = {name: scorer for name, scorer in self.scorers.items() if scorer.mode != IMPORTED}
+        made = {name: make(scorer.mode, scorer.options) for name, scorer in own.items()}
         files = {name: SampleFile(self.folder.sample_path(name)) for name in self.scorers}
         todos = {
             name: Todo(name, self._ids[name], scorer) for name, scorer in made.items() if isinstance(scorer, CodeScorer)

@@ -39,7 +39,8 @@ class Program:
     `solution` is a whole program; `tests` is code that raises where the solution is wrong; `entry_point` is the
     function tested. `support` is trusted code that the tests may use (a prompt's helper functions, imports): it runs
     before the tests, in the checker. With `shared` the tests run in the solution's own process, where the solution
-    can forge their outcome: for tests that cannot be asked across a process boundary.
+    can forge their outcome: for tests that cannot be asked across a process boundary. `cpu_s` is for a program that needs
+    more CPU time than the settings allow all others, in seconds of the reference machine.
     """
 
     solution: str
@@ -47,6 +48,11 @@ class Program:
     entry_point: str
     support: str = ""
     shared: bool = False
+    cpu_s: float = 0.0
+
+
+WALL_FACTOR = 5.0
+"""The wall clock's backstop as a multiple of the CPU limit, where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ class Limits:
     """
 
     cpu_s: float = 3.0
-    wall_s: float = 15.0
+    wall_s: float = 3.0 * WALL_FACTOR
     memory_mb: int = 1024
     file_mb: int = 16
     output_kb: int = 16

@@ -67,7 +67,7 @@ class Pool:
         calibration = calibrate()
         limits = scaled(self.settings.limits, calibration.scale)
         content = worker_settings(self.settings, limits, os.path.realpath(self._work.name))  # noqa: ASYNC240
-        self._workers = [Worker(self.settings, content, limits) for _ in range(self.size)]
+        self._workers = [Worker(self.settings, content, limits, calibration.scale) for _ in range(self.size)]
         try:
             await asyncio.gather(*(worker.start() for worker in self._workers))
         except BaseException:

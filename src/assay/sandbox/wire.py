@@ -73,10 +73,17 @@ class Opaque:
         return TypeError(f"the value could not be sent: {self.reason}")
 
 
+_ENDS = (StopIteration, StopAsyncIteration)
+
+
 def exception(kinds: Any, message: Any) -> Exception:
-    """The first of the named builtin exceptions that a message alone can make; RuntimeError where none can."""
+    """The first of the named builtin exceptions that a message alone can make; RuntimeError where none can, and in
+    place of those that only iterators may raise: elsewhere they would end a loop (`all(map(candidate, …))`) unseen.
+    """
     for name in kinds if type(kinds) is list else ():
         kind = TYPES.get(name) if type(name) is str else None
+        if kind in _ENDS:
+            break
         if kind is not None and issubclass(kind, Exception):
             try:
                 return kind(message)

@@ -15,7 +15,7 @@ from typing import Any
 
 from assay.errors import MachineError
 from assay.sandbox import protocol
-from assay.sandbox.execution import Execution, Failure, Limits, Program, Settings, Status
+from assay.sandbox.execution import WALL_FACTOR, Execution, Failure, Limits, Program, Settings, Status
 from assay.sandbox.messages import anonymous_file, contents, pair, send
 
 Key = tuple[str, str, str]
@@ -54,10 +54,14 @@ class _Job:
 
 
 class Worker:
-    """A process tree that runs programs one after the other. `worker` is the JSON of its settings (see `zygote`)."""
+    """A process tree that runs programs one after the other.
 
-    def __init__(self, settings: Settings, content: dict[str, Any], limits: Limits) -> None:
+    `content` is what `setup.worker_settings` made; `limits` are this machine's, `scale` times the reference machine's.
+    """
+
+    def __init__(self, settings: Settings, content: dict[str, Any], limits: Limits, scale: float) -> None:
         self._settings = settings
+        self._scale = scale
         self._content = content
         self._limits = limits
         self._jobs: deque[_Job] = deque()
@@ -139,7 +143,9 @@ class Worker:
         self.key = key
 
     def _send(self, program: Program) -> asyncio.Future[Execution]:
-        limits = protocol.LIMITS.pack(self._limits.cpu_s, self._limits.wall_s, program.shared)
+        cpu_s = max(self._limits.cpu_s, program.cpu_s * self._scale)
+        wall_s = self._limits.wall_s if cpu_s == self._limits.cpu_s else WALL_FACTOR * cpu_s
+        limits = protocol.LIMITS.pack(cpu_s, wall_s, program.shared)
         source = anonymous_file(_program_file(program))
         job = _Job(
             program, asyncio.get_running_loop().create_future(), anonymous_file(), anonymous_file(), anonymous_file()

@@ -13,7 +13,7 @@ from typing import Any, Literal, NoReturn, cast
 
 from assay.errors import MachineError, ScorerError
 from assay.records import Completion, Sample, Score, Value
-from assay.sandbox.execution import Execution, Limits, Profile, Program, Settings, Status, Tier
+from assay.sandbox.execution import WALL_FACTOR, Execution, Limits, Profile, Program, Settings, Status, Tier
 from assay.scoring.answers import cut, unanswered
 from assay.scoring.base import Candidate, Metric
 from assay.scoring.extraction import Extraction, Mode, Problem, extract
@@ -21,9 +21,6 @@ from assay.scoring.options import Options
 from assay.scoring.outcomes import explained
 
 MOST_K = 10_000
-WALL_FACTOR = 5.0
-"""The wall clock's backstop as a multiple of the CPU limit, where the spec says nothing."""
-
 _METRICS = (
     Metric("pass_at_1", help="share of attempts that pass every test"),
     Metric("compiled", help="whether the program is Python"),
@@ -66,21 +63,30 @@ class PassAt1:
         )
 
     def settings_for(self, samples: Iterable[Sample]) -> Settings:
-        """The settings, with the packages beyond the standard library that these samples' tests import, and the CPU
-        time that their task asks for where the spec says nothing.
+        """The settings, with the packages beyond the standard library that these samples' tests import, and the memory
+        that those need whose tests share the solution's process.
         """
-        found: set[str] = set()
-        limits = self.settings.limits
+        packages: set[str] = set()
+        memory_mb = self.settings.limits.memory_mb
         for sample in samples:
-            found.update(packages_of_tests(sample))
-            limits = max(limits, self._limits(sample), key=lambda each: each.cpu_s)
-        return replace(self.settings, test_packages=tuple(sorted(found)), limits=limits)
+            packages.update(packages_of_tests(sample))
+            if self._shared(sample):
+                memory_mb = max(memory_mb, int(sample.fields.get("memory_mb", 0)))
+        limits = replace(self.settings.limits, memory_mb=memory_mb)
+        return replace(self.settings, test_packages=tuple(sorted(packages)), limits=limits)
 
-    def _limits(self, sample: Sample) -> Limits:
-        limits, cpu_s = self.settings.limits, float(sample.fields.get("cpu_s", 0.0))
-        if self.usual_limits and cpu_s > limits.cpu_s:
-            return replace(limits, cpu_s=cpu_s, wall_s=WALL_FACTOR * cpu_s)
-        return limits
+    def _shared(self, sample: Sample) -> bool:
+        return self.settings.shared and bool(sample.fields.get("shared"))
+
+    def _limits(self, program: Program) -> Limits:
+        limits = self.settings.limits
+        if program.cpu_s <= limits.cpu_s:
+            return limits
+        return replace(limits, cpu_s=program.cpu_s, wall_s=WALL_FACTOR * program.cpu_s)
+
+    def _cpu_s(self, sample: Sample) -> float:
+        """What the task asks for, where the spec says nothing."""
+        return float(sample.fields.get("cpu_s", 0.0)) if self.usual_limits else 0.0
 
     def program(self, sample: Sample, completion: Completion) -> Candidate:
         """The program to execute and the tests that judge it. Raises ScorerError where the sample has no tests."""
@@ -92,7 +98,7 @@ class PassAt1:
         outcome = _outcome(sample, candidate, execution)
         nothing = unanswered(completion)
         passed = outcome.passed and nothing is None
-        why = nothing or explained(outcome, candidate.program.entry_point, self._limits(sample))
+        why = nothing or explained(outcome, candidate.program.entry_point, self._limits(candidate.program))
         if not passed and nothing is None:
             why += cut(completion)
         return Score(self._metrics(outcome, passed, candidate), found.code if found.found else None, why)
@@ -105,6 +111,8 @@ class PassAt1:
             # The setup may build on the solution (MBPP/367 makes a tree of its `Node`), which support cannot.
             tests=f"{setup.rstrip()}\n{sample.fields['tests']}" if setup.strip() else sample.fields["tests"],
             entry_point=problem.entry_point,
+            cpu_s=self._cpu_s(sample),
+            shared=self._shared(sample),
             support=problem.preamble,
         )
         return Candidate(program, found.strategy, found.form, found.found), found
@@ -155,7 +163,8 @@ def _settings(options: Options) -> Settings:
     )
     if limits.wall_s < limits.cpu_s:
         options.reject("wall_s", f"the wall clock would end it before {limits.cpu_s:g} s of CPU time are used")
-    return Settings(cast(Tier, tier), cast(Profile, profile), tuple(sorted(set(packages))), (), limits)
+    shared = options.flag("shared", False)
+    return Settings(cast(Tier, tier), cast(Profile, profile), tuple(sorted(set(packages))), (), limits, shared)
 
 
 def _is_number(low: float, high: float) -> Any:

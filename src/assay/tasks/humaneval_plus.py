@@ -23,6 +23,7 @@ def parse(row: Row, index: int) -> Sample:
     known = {"known_broken": _BROKEN[sample.id]} if sample.id in _BROKEN else {}
     return replace(sample, fields={**sample.fields, "cpu_s": code.PLUS_CPU_S}, metadata=known)
 
+
 TASK = Task(
     name="humaneval_plus",
     version="2",
