@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from assay.version import __version__
 
-__all__ = ["Run", "__version__", "evaluate", "open"]
+__all__ = ["Run", "__version__", "evaluate", "import_run", "open"]
 
 if TYPE_CHECKING:
+    from assay.importing import import_run
     from assay.session import Run, evaluate, open
 
 
@@ -24,4 +25,8 @@ def __getattr__(name: str) -> Any:
         from assay import session
 
         return getattr(session, name)
+    if name == "import_run":
+        from assay.importing import import_run
+
+        return import_run
     raise AttributeError(f"module 'assay' has no attribute {name!r}")

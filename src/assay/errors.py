@@ -11,6 +11,7 @@
     │   ├── DigestMismatch                                           a file's SHA-256 differs from its pin
     │   ├── JournalCorrupt                                           a line of a journal cannot be trusted
     │   └── SecretFound                                              what would be sealed or exported holds a secret
+    ├── Incomparable                    4, 5                         a gate refuses before anything was asked
     ├── BudgetExhausted                 3      -                     the run stopped at its budget, resumable
     ├── Interrupted                     130    -                     Ctrl-C; resumable
     ├── ScorerError                     -      -                     one attempt could not be scored
@@ -170,6 +171,15 @@ class JournalCorrupt(EvidenceError):
 
 class SecretFound(EvidenceError):
     """What would be sealed or exported holds what looks like a secret; the message names it by a digest."""
+
+
+class Incomparable(AssayError):
+    """A run could not be decided against its baseline, so it is not begun: the gate's verdict, in its words."""
+
+    def __init__(self, verdict: str, reasons: str, exit_code: int, failure_class: FailureClass | None) -> None:
+        super().__init__(f"{verdict}: {reasons}", hint="nothing was asked")
+        self.exit_code = exit_code
+        self.failure_class = failure_class
 
 
 class BudgetExhausted(AssayError):

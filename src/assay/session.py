@@ -21,7 +21,7 @@ from assay.evidence.manifest import layers, read_manifest, refuse_secrets, seal,
 from assay.evidence.verify import Finding, verify
 from assay.files import pretty, read_json, write_atomic
 from assay.plan.build import Draft, build
-from assay.plan.plan import Plan
+from assay.plan.plan import IMPORTED, Plan
 from assay.plan.samples import SampleDraft, plan_samples
 from assay.report.entry import Entry
 from assay.run import journal
@@ -376,6 +376,7 @@ def score(path: str | Path, scorers: Scorers | None = None, *, command: Sequence
     `scorers` by task; by default those of the plan. Raises EvidenceError where the run is damaged.
     """
     run = open(path)
+    _refuse_imported(run.plan, "scored again")
     folder = RunFolder(run.path)
     with folder.lock():
         if folder.manifest.exists() and (findings := verify(folder.path)):
@@ -388,6 +389,12 @@ def score(path: str | Path, scorers: Scorers | None = None, *, command: Sequence
         if state.finished == len(run.plan):
             seal(folder, run.plan, command=command, environment=environment)
     return open(path)
+
+
+def _refuse_imported(plan: Plan, what: str) -> None:
+    """Raise ConfigError where scores came from another tool: nothing here can make them."""
+    if any(task.scorer is not None and task.scorer.mode == IMPORTED for task in plan.tasks.values()):
+        raise ConfigError(f"{plan.name} holds imported scores, and cannot be {what}")
 
 
 def asked_of(folder: RunFolder, plan: Plan) -> dict[str, Any]:
@@ -419,6 +426,7 @@ def seal_run(
     from assay.evidence.redaction import redact as take_out
 
     run = open(path)
+    _refuse_imported(run.plan, "sealed again: import it anew, with --allow-secret for what is no secret")
     folder, plan = RunFolder(run.path), run.plan
     with folder.lock():
         if folder.manifest.exists():

@@ -5,18 +5,21 @@ from __future__ import annotations
 from support.attack import acts, program
 
 _THREADS = """
-import threading, time
-threading.stack_size(32 << 10)
-stop, count = threading.Event(), 0
+import threading
+threading.stack_size(@STACK@)
+most, count = @MOST@, 0
+stop = threading.Event()
 try:
-    while count < 5000:
+    while count < most:
         threading.Thread(target=stop.wait, daemon=True).start()
         count += 1
 except (RuntimeError, MemoryError) as error:
-    say(found={"threads": type(error).__name__})
+    say(found={"threads": type(error).__name__}, count=count)
+stop.set()
 def f(x):
-    return x + 1 if count >= 5000 else None
+    return x + 1 if count >= most else None
 """
+_NO_THREAD = frozenset({"RuntimeError", "MemoryError"})
 
 BOMBS = [
     program(
@@ -136,7 +139,19 @@ acts = {"stderr": flood(2), "stderr far": lambda: os.pwrite(2, b"x", 1 << 40)}
         expected={"output_cut": True},
         heavy=True,
     ),
-    program("threads", _THREADS, refused=frozenset({"RuntimeError", "MemoryError"}), heavy=True),
+    program(
+        "threads",
+        _THREADS.replace("@STACK@", "0").replace("@MOST@", "2000"),
+        refused=_NO_THREAD,
+        heavy=True,
+    ),
+    program(
+        "threads with small stacks",
+        _THREADS.replace("@STACK@", "32 << 10").replace("@MOST@", "2000"),
+        refused=_NO_THREAD,
+        heavy=True,
+        tiers=("full",),  # in the other, memory alone bounds them
+    ),
     acts(
         "descriptors",
         """

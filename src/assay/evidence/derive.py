@@ -9,7 +9,7 @@ from typing import Any
 from assay.errors import AssayError, EvidenceError
 from assay.evidence.manifest import layers, read_manifest
 from assay.evidence.read import read
-from assay.gates import aa, compare, run
+from assay.gates import aa, compare, run, sequential
 from assay.gates.evidence import Evidence
 from assay.gates.result import GateResult
 from assay.run.folder import RunFolder
@@ -35,6 +35,8 @@ def _again(gate: str, found: list[Evidence], policy: Any, numbers: Mapping[str, 
         return run.gate(found[0], policy)
     if gate == compare.GATE:
         return compare.gate(found[0], found[1], policy)
+    if gate == sequential.GATE:
+        return sequential.gate(found[0], found[1], policy)
     if gate == aa.GATE:
         return aa.gate(found, policy, numbers["resamples"], numbers["seed"])
     raise EvidenceError(f"this version has no gate {gate!r}")

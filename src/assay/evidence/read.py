@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from assay.errors import AssayError, ConfigError, EvidenceError, FailureClass, J
 from assay.evidence.manifest import layers, read_manifest
 from assay.evidence.verify import subject_of
 from assay.files import digest_file, digest_of
-from assay.gates.evidence import OUTCOMES, CellEvidence, Controls, Evidence, Metric, State
+from assay.gates.evidence import OUTCOMES, CellEvidence, Controls, Evidence, Metric, State, Until
 from assay.plan.plan import Plan, ScorerPlan
-from assay.run import journal
+from assay.run import imported, journal
 from assay.run.controls import controls
 from assay.run.folder import RunFolder
 from assay.run.frame import connect, json_lines
@@ -141,13 +141,15 @@ def _layer(folder: RunFolder, wanted: str | None) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A sealed run's plan, its current scorers, and the journal's segments that the seal covers."""
+    """A run's plan, its current scorers, and the journal's segments that are read: those that the seal covers. `asked`
+    is how many samples of each task were asked where that need not be all of them."""
 
     folder: RunFolder
     plan: Plan
     scorers: Mapping[str, ScorerPlan]
     attempts: Sequence[Path]
     scores: Sequence[Path]
+    asked: Mapping[str, int] | None = None
 
     @property
     def names(self) -> dict[str, str]:
@@ -163,11 +165,10 @@ def _sealed(folder: RunFolder, name: str, path: Path) -> Evidence:
     attempts, scored = (
         journal.one_each(each for each in listed if each.parent == part) for part in (folder.attempts, folder.scores)
     )
-    source = _Source(folder, plan, _scorers(scored, plan), attempts, scored)
-    try:
-        cells = tuple(_cells(source))
-    except (KeyError, TypeError, IndexError, ValueError) as error:
-        raise EvidenceError(f"{folder.path}: not what assay writes ({error!r})") from error
+    record = until.read(folder)
+    seen = until.looked(folder) if record else []
+    asked = (seen[-1].samples if seen else dict.fromkeys(plan.tasks, 0)) if record else None
+    cells = _read_cells(_Source(folder, plan, _scorers(scored, plan), attempts, scored, asked))
     return Evidence(
         run=name,
         state="sealed",
@@ -177,7 +178,57 @@ def _sealed(folder: RunFolder, name: str, path: Path) -> Evidence:
         synthetic=plan.synthetic or bool(manifest["synthetic"]),
         kind="import" if manifest["kind"] == "import" else "run",
         digest=digest_file(path),
+        until=_until(record, len(seen), seen[-1].verdict if seen else None),
     )
+
+
+def snapshot(folder: RunFolder, plan: Plan, asked: Mapping[str, int], look: int) -> Evidence:
+    """A run at work, as far as it was asked at a look: for the process that works on it, and for no gate but that one.
+
+    Raises EvidenceError where the journal is not what assay writes.
+    """
+    attempts, scored = journal.segments(folder.attempts), journal.segments(folder.scores)
+    cells = _read_cells(_Source(folder, plan, _scorers(scored, plan), attempts, scored, asked))
+    held = _until(until.read(folder), look, None)
+    name = folder.path.resolve().name
+    return Evidence(name, "running", cells, plan=plan.digest, synthetic=plan.synthetic, until=held)
+
+
+def _until(record: until.Record | None, count: int, verdict: str | None) -> Until | None:
+    if record is None:
+        return None
+    digest, baseline = record.policy["digest"], record.baseline.get("manifest")
+    return Until(digest, baseline, record.block, count, verdict or "INCONCLUSIVE")
+
+
+def expected(plan: Plan) -> Evidence:
+    """A plan as gates would see its run, without an attempt: what it asks, and how it would be scored."""
+    scorers, nothing = planned(plan), np.zeros(0)
+    names = {task: scorer_id(scorer) for task, scorer in scorers.items()}
+    cells = tuple(
+        CellEvidence(
+            cell.model,
+            cell.prompt,
+            cell.task,
+            plan.tasks[cell.task].samples,
+            plan.tasks[cell.task].attempts,
+            *(nothing.astype(kind) for kind in (np.int64, np.int64, np.uint8)),
+            values={},
+            tokens=nothing,
+            latency=nothing,
+            metrics=tuple(_metric(metric) for metric in scorers[cell.task].metrics) if cell.task in scorers else (),
+            facts=_facts(plan, names, number, {}),
+        )
+        for number, cell in enumerate(plan.cells)
+    )
+    return Evidence(plan.name, "running", cells, plan=plan.digest, synthetic=plan.synthetic)
+
+
+def _read_cells(source: _Source) -> tuple[CellEvidence, ...]:
+    try:
+        return tuple(_cells(source))
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise EvidenceError(f"{source.folder.path}: not what assay writes ({error!r})") from error
 
 
 def _scorers(segments: Sequence[Path], plan: Plan) -> Mapping[str, ScorerPlan]:
@@ -198,6 +249,7 @@ def _cells(source: _Source) -> Iterator[CellEvidence]:
     scored = _scored(source, len(plan))
     checked = controls(source.folder, source.names)
     samples = {task: _samples(source.folder, plan, task) for task in plan.tasks}
+    totals = imported.aggregates(source.folder.path, plan)
     newest = attempts["revision"]
     failed = scored["failed"] & (scored["revision"] == newest)
     outcome = np.where(failed, OUTCOMES.index(_scorer_error()), attempts["outcome"]).astype(np.uint8)
@@ -205,7 +257,8 @@ def _cells(source: _Source) -> Iterator[CellEvidence]:
         first, last = plan.starts[number], plan.starts[number + 1]
         rows = first + np.flatnonzero(newest[first:last] >= 0)
         current = (scored["revision"][rows] == newest[rows]) & ~failed[rows]
-        yield _cell(source, number, rows, outcome, attempts, scored, current, checked, samples)
+        found = _cell(source, number, rows, outcome, attempts, scored, current, checked, samples)
+        yield replace(found, aggregate=totals[number]) if number in totals else found
 
 
 def _scorer_error() -> Any:
@@ -233,6 +286,10 @@ def _cell(
         attempts["epoch"][rows] != epoch
     ).any():
         raise EvidenceError(f"{source.folder.path}: an attempt of {cell.task} does not belong to the plan")
+    order = _order(source, cell.task)
+    if order is not None:
+        position = _reordered(source, order, position)
+    clusters, categories = (_taken(samples[cell.task][name], order) for name in ("clusters", "categories"))
     metrics = tuple(_metric(metric) for metric in (scorer.metrics if scorer else ()))
     tiers = {str(tier) for tier in scored["tier"][rows][current] if tier}
     control = checked.get(cell.task, {}).get("control")
@@ -240,8 +297,8 @@ def _cell(
         model=cell.model,
         prompt=cell.prompt,
         task=cell.task,
-        samples=task.samples,
-        planned=task.attempts,
+        samples=_taken(task.samples, order) or (),
+        planned=task.attempts if order is None else task.epochs * len(order),
         position=position,
         epoch=epoch,
         outcome=outcome[rows],
@@ -253,16 +310,35 @@ def _cell(
         tokens=attempts["tokens"][rows],
         latency=attempts["latency"][rows],
         metrics=metrics,
-        facts=_facts(source, number, checked),
-        clusters=samples[cell.task]["clusters"],
-        categories=samples[cell.task]["categories"],
+        facts=_facts(plan, source.names, number, checked),
+        clusters=clusters,
+        categories=categories,
         errors=_counts(attempts["error"][rows]),
         executes=task.kind == "code" and scorer is not None,
         generates=cell.mode != "choices",
         controls=_controls(control) if control else None,
         tier=min(tiers, key=lambda tier: _TIERS.index(tier) if tier in _TIERS else -1) if tiers else None,
         forgeable=int(np.count_nonzero(scored["forgeable"][rows] & current)),
+        of=None if order is None else len(task.samples),
     )
+
+
+def _order(source: _Source, task: str) -> list[int] | None:
+    """The positions of the samples that were asked, in the order of the looks; None for a run of a whole plan."""
+    return None if source.asked is None else until.order(source.plan, task)[: source.asked[task]]
+
+
+def _reordered(source: _Source, order: Sequence[int], position: Any) -> Any:
+    """Positions in the plan as positions in `order`. Raises EvidenceError for one that was not to be asked."""
+    places = np.full(1 + max((*order, *position.tolist()), default=0), -1, dtype=np.int64)
+    places[list(order)] = np.arange(len(order))
+    if (places[position] < 0).any():
+        raise EvidenceError(f"{source.folder.path}: an attempt was made beyond the last look")
+    return places[position]
+
+
+def _taken(values: tuple[str, ...] | None, order: Sequence[int] | None) -> tuple[str, ...] | None:
+    return values if values is None or order is None else tuple(values[position] for position in order)
 
 
 def _metric(value: Mapping[str, Any]) -> Metric:
@@ -429,9 +505,9 @@ def _samples(folder: RunFolder, plan: Plan, task: str) -> dict[str, Any]:
     }
 
 
-def _facts(source: _Source, number: int, checked: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be the same in two cells that are compared, but for the model."""
-    plan, cell = source.plan, source.plan.cells[number]
+def _facts(plan: Plan, scorers: Mapping[str, str], number: int, checked: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same in two cells that are compared, but for the model. `scorers`: their ids by task."""
+    cell = plan.cells[number]
     task, model = plan.tasks[cell.task], plan.models[cell.model]
     boxes = checked.get(cell.task, {}).get("sandboxes", [])
     return {
@@ -446,7 +522,7 @@ def _facts(source: _Source, number: int, checked: Mapping[str, Any]) -> dict[str
         "sampling": asdict(cell.sampling) if cell.sampling else None,
         "seed": _seed(plan, task.seed),
         "epochs": task.epochs,
-        "scorer": source.names.get(cell.task),
+        "scorer": scorers.get(cell.task),
         "execution": task.code_exec_policy,
         "sandbox": sorted({str(box.get("tier")) for box in boxes}) or None,
         "determinism": model.capabilities.get("determinism"),

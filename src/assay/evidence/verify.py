@@ -21,8 +21,8 @@ from assay.evidence import parents, signing, verdicts
 from assay.evidence.keys import VerifyKey
 from assay.evidence.manifest import DERIVED, covered, is_signature, layers, origins, read_manifest
 from assay.files import digest_file, pretty
-from assay.plan.plan import Plan
-from assay.run import compact, journal, scores
+from assay.plan.plan import IMPORTED, Plan, ScorerPlan
+from assay.run import compact, imported, journal, scores
 from assay.run.folder import RunFolder, SampleFile
 from assay.run.results import results
 from assay.run.state import State
@@ -221,11 +221,29 @@ def _check_plan(folder: RunFolder) -> Iterator[Finding]:
         yield Finding("plan.json", f"its digest is {plan.digest}, the manifest sealed {manifest['plan']}")
     if manifest["synthetic"] != plan.synthetic:
         yield Finding("manifest.json", "does not say truly whether the evidence is synthetic")
+    yield from _check_kind(folder, plan, manifest)
     listed = [parent for parent in manifest["parents"] if parent["kind"] in ("data", "model")]
     if listed != list(origins(plan, manifest["environment"])):
         yield Finding("manifest.json", "does not name the plan's data and models as its parents")
     for name, task in plan.tasks.items():
         yield from _check_samples(folder, name, task.samples)
+
+
+def _check_kind(folder: RunFolder, plan: Plan, manifest: Mapping[str, Any]) -> Iterator[Finding]:
+    """Scores that nobody can derive again are those of an import, which says so and names its sources."""
+    scorers = [*scores.planned(plan).values(), *scores.current(folder, plan).values()]
+    alien = [scorer.mode == IMPORTED for scorer in scorers]
+    origin = imported.read(folder.path)
+    if manifest["kind"] != "import":
+        if any(alien) or origin is not None:
+            yield Finding("manifest.json", "holds imported scores, and is not sealed as an import")
+        return
+    if not all(alien) or origin is None:
+        yield Finding("manifest.json", "is sealed as an import, and holds other scores or no imported.json")
+        return
+    parents_named = [parent["sha256"] for parent in manifest["parents"] if parent["kind"] == "source"]
+    if parents_named != [source["sha256"] for source in origin.sources]:
+        yield Finding("manifest.json", "does not name the files it was imported from as its parents")
 
 
 def _check_samples(folder: RunFolder, task: str, ids: tuple[str, ...]) -> Iterator[Finding]:
@@ -248,6 +266,9 @@ def _check_scores(folder: RunFolder) -> Iterator[Finding]:
     plan = folder.plan()
     scorers = scores.current(folder, plan)
     names = {task: scores.scorer_id(scorer) for task, scorer in scorers.items()}
+    if any(scorer.mode == IMPORTED for scorer in scorers.values()):
+        yield from _check_imported(folder, plan, scorers)
+        return
     made = {task: make(scorer.mode, scorer.options) for task, scorer in scorers.items()}
     for task, scorer in scorers.items():
         if made[task].revision != scorer.revision:
@@ -281,6 +302,41 @@ def _check_scores(folder: RunFolder) -> Iterator[Finding]:
             file.close()
     for number, revision in stored:
         yield Finding("scores", f"a score for attempt {number}, revision {revision}, which the journal does not have")
+
+
+def _check_imported(folder: RunFolder, plan: Plan, scorers: Mapping[str, ScorerPlan]) -> Iterator[Finding]:
+    """Imported scores are not derived again, but must belong: each answer has one, of the plan's metrics, and nothing
+    else has any."""
+    if dict(scorers) != scores.planned(plan):
+        yield Finding("scores", "the scorers of the imported scores are not the plan's")
+        return
+    names = {task: scores.scorer_id(scorer) for task, scorer in scorers.items()}
+    kinds = {task: {m["name"]: _KINDS[m["kind"]] for m in scorer.metrics} for task, scorer in scorers.items()}
+    state = State.read(folder, plan)
+    scored = bytearray(len(plan))
+    for path, line, record in scores.read(folder):
+        index, task = record["index"], plan.cells[record["cell"]].task
+        attempt, outcome = plan.attempt(index), state.outcome(index)
+        wrong = [
+            *(["is by another scorer than the plan's"] if record["scorer"] != names[task] else []),
+            *(["is of another attempt"] if (record["attempt"], record["cell"]) != (attempt.id, attempt.cell) else []),
+            *(["is of an attempt without an answer"] if outcome is None or not outcome.scorable else []),
+            *(["is there twice"] if scored[index] else []),
+            *(
+                f"has a {name} that is none of the task's"
+                for name, value in record.get("metrics", {}).items()
+                if type(value) is not kinds[task].get(name)
+            ),
+        ]
+        scored[index] = 1
+        yield from (Finding(f"scores/{path.name}", f"line {line}: the score {problem}") for problem in wrong)
+    for index in range(len(plan)):
+        outcome = state.outcome(index)
+        if outcome is not None and outcome.scorable and not scored[index]:
+            yield Finding("scores", f"the answer of attempt {plan.attempt(index).id} has no score and no reason why")
+
+
+_KINDS: Mapping[str, type] = {"pass": bool, "measure": float, "label": str}
 
 
 def _stored_scores(folder: RunFolder, plan: Plan, names: dict[str, str]) -> dict[tuple[int, int], int]:

@@ -16,6 +16,7 @@ import numpy as np
 from assay.errors import FailureClass
 from assay.gates import costs, words
 from assay.gates.comparable import differences
+from assay.gates.costs import Increase
 from assay.gates.decision import Case, Decision, decide, margin_for
 from assay.gates.estimate import FILLS, Estimate, estimate
 from assay.gates.evidence import CODES, CellEvidence, Evidence, Metric
@@ -42,20 +43,20 @@ def gate(baseline: Any, candidate: Any, policy: Any) -> GateResult:
         return found
     (base, other), held = found
     inputs = [("baseline", base), ("candidate", other)]
-    checks = [*_anomalies(readiness(base, "baseline")), *_anomalies(readiness(other, "candidate"))]
+    checks = [*anomalies(readiness(base, "baseline")), *anomalies(readiness(other, "candidate"))]
     if not all(check.ok for check in checks):
         return closed(GATE, Verdict.ACCEPT, checks, ORDER, inputs, held, {})
     matches, matching = matched(base, other, held)
     checks += matching
     paired: list[Paired] = []
     for match in matches:
-        checks += _advised(match, _made_alike(match, held))
-        checks += _advised(match, _paired(match, held, paired))
+        checks += advised(match, made_alike(match, held))
+        checks += advised(match, paired_up(match, held, paired))
     decided = _decided(paired, held)
     tasks = []
     for pair, decision in zip(paired, decided, strict=True):
         more, told = _judged(pair, decision, held)
-        checks += _advised(pair.match, more)
+        checks += advised(pair.match, more)
         tasks.append(told)
     said = [str(task.pop("says")) for task in tasks if "says" in task]
     numbers = {"tasks": tasks, "baseline": [summary(cell) for cell in base.cells]}
@@ -63,13 +64,13 @@ def gate(baseline: Any, candidate: Any, policy: Any) -> GateResult:
     return closed(GATE, Verdict.ACCEPT, checks, ORDER, inputs, held, numbers, said)
 
 
-def _anomalies(checks: Iterable[Check]) -> Iterator[Check]:
+def anomalies(checks: Iterable[Check]) -> Iterator[Check]:
     """What makes a run unfit by itself makes a comparison with it anomalous."""
     for check in checks:
         yield replace(check, forces=Verdict.ANOMALOUS) if check.forces is Verdict.FAIL else check
 
 
-def _advised(match: Match, checks: Iterable[Check]) -> Iterator[Check]:
+def advised(match: Match, checks: Iterable[Check]) -> Iterator[Check]:
     """Of an advisory task everything is told, and nothing decides."""
     for check in checks:
         yield check if match.gated else replace(check, forces=None)
@@ -84,14 +85,14 @@ def matched(baseline: Evidence, candidate: Evidence, policy: Policy) -> tuple[li
             names = words.listed([cell.name for cell in cells])
             reason = f"{len(cells)} cells have the task {task} ({names}): choose one model and one prompt"
             ok = len(cells) == 1
-            checks.append(_infeasible("one_cell", ok, f"{role} {task}", len(cells), 1, reason))
+            checks.append(infeasible("one_cell", ok, f"{role} {task}", len(cells), 1, reason))
     left, right = sides[0][1], sides[1][1]
     checks += _task_sets(left, right, policy)
     both = [task for task in left if task in right and len(left[task]) == len(right[task]) == 1]
     matches = [Match(task, policy.task(task), left[task][0], right[task][0]) for task in sorted(both)]
     gated = [match.task for match in matches if match.gated]
     reason = "nothing is gated: the policy has no margin for any task that both runs have"
-    checks.append(_infeasible("gates_something", bool(gated), "", gated, "at least one task", reason))
+    checks.append(infeasible("gates_something", bool(gated), "", gated, "at least one task", reason))
     return matches, checks
 
 
@@ -106,7 +107,7 @@ def _task_sets(left: Iterable[str], right: Iterable[str], policy: Policy) -> Ite
     left, right = set(left), set(right)
     for task in policy.wanted:
         reason = f"the policy requires the task {task}, and neither run has it"
-        yield _infeasible("required_task", task in left | right, "", None, task, reason)
+        yield infeasible("required_task", task in left | right, "", None, task, reason)
     lonely = sorted(left ^ right)
     barred = [task for task in lonely if "tasks" not in policy.allow or task in policy.wanted]
     sides = ", ".join(f"{task} (only the {'baseline' if task in left else 'candidate'})" for task in lonely)
@@ -116,26 +117,27 @@ def _task_sets(left: Iterable[str], right: Iterable[str], policy: Policy) -> Ite
     )
 
 
-def _infeasible(name: str, ok: bool, where: str, observed: Any, limit: Any, reason: str) -> Check:
+def infeasible(name: str, ok: bool, where: str, observed: Any, limit: Any, reason: str) -> Check:
+    """A check that, where it fails, means that these runs cannot be decided by this policy."""
     return Check(name, ok, where, observed, limit, reason, Verdict.INFEASIBLE, FailureClass.USER_CONFIG_ERROR)
 
 
-def _made_alike(match: Match, policy: Policy) -> Iterator[Check]:
+def made_alike(match: Match, policy: Policy) -> Iterator[Check]:
     """Facts, then each run's own fitness."""
     yield from differences(match.baseline, match.candidate, policy)
-    yield from _anomalies(fitness(match.baseline, policy, "baseline"))
-    yield from _anomalies(fitness(match.candidate, policy, "candidate"))
-    yield from _anomalies(external(match.baseline, policy))
+    yield from anomalies(fitness(match.baseline, policy, "baseline"))
+    yield from anomalies(fitness(match.candidate, policy, "candidate"))
+    yield from anomalies(external(match.baseline, policy))
 
 
-def _paired(match: Match, policy: Policy, paired: list[Paired]) -> Iterator[Check]:
+def paired_up(match: Match, policy: Policy, paired: list[Paired]) -> Iterator[Check]:
     """Pair a task's samples, and add it to `paired` where its metric is one that can be compared."""
     metric = match.baseline.metric(match.terms.metric)
     other = match.candidate.metric(match.terms.metric)
     if metric is None or other is None or metric != other or metric.kind == "label":
         named = match.terms.metric or "a primary metric"
         reason = f"{named} is not a number or a pass that both runs measure the same way"
-        yield _infeasible("metric", False, match.task, named, None, reason)
+        yield infeasible("metric", False, match.task, named, None, reason)
         return
     scale = scale_of(metric, match.terms)
     yield from _scaled(match, metric, scale)
@@ -151,7 +153,7 @@ def _paired(match: Match, policy: Policy, paired: list[Paired]) -> Iterator[Chec
         margin = margin_for(match.terms, cases[0], policy.alpha, point=policy.rule == "point")
         reason = "a share of the baseline's score is no margin where that score is 0, or may be"
         share = match.terms.relative_margin
-        yield _infeasible("relative_margin", margin is not None, match.task, share, None, reason)
+        yield infeasible("relative_margin", margin is not None, match.task, share, None, reason)
         case = Case(*cases, margin) if margin else None
     yield from _feasible(match, pairs, case, policy)
     paired.append(Paired(match, metric, pairs, cases[0] if cases else None, case))
@@ -160,15 +162,15 @@ def _paired(match: Match, policy: Policy, paired: list[Paired]) -> Iterator[Chec
 def _scaled(match: Match, metric: Metric, scale: tuple[float, float] | None) -> Iterator[Check]:
     """The scale is declared, the policy's is not another one, and the margin fits on it."""
     reason = f"{metric.name} has no declared scale: give the task 'scale: [lowest, highest]' in the policy"
-    yield _infeasible("declared_scale", scale is not None, match.task, None, None, reason)
+    yield infeasible("declared_scale", scale is not None, match.task, None, None, reason)
     if scale is None:
         return
     asked = match.terms.scale
     reason = f"the policy says that {metric.name} runs from {asked}, its scorer says {list(scale)}"
-    yield _infeasible("same_scale", asked is None or tuple(asked) == scale, match.task, asked, scale, reason)
+    yield infeasible("same_scale", asked is None or tuple(asked) == scale, match.task, asked, scale, reason)
     margin = match.terms.margin
     reason = f"a margin of {margin} allows any loss on a scale that is {scale[1] - scale[0]:g} wide"
-    yield _infeasible("margin_fits", fits(match.terms, scale), match.task, margin, scale[1] - scale[0], reason)
+    yield infeasible("margin_fits", fits(match.terms, scale), match.task, margin, scale[1] - scale[0], reason)
 
 
 def _accounted(match: Match, pairs: Pairs) -> Iterator[Check]:
@@ -253,7 +255,7 @@ def _feasible(match: Match, pairs: Pairs, case: Case | None, policy: Policy) -> 
         f"margin is {float(case.margin.least):.3g}: the policy demands a decision that they cannot give"
     )
     observed = None if smallest is None else width * smallest
-    yield _infeasible("decidable", fits, match.task, observed, case.margin.least, reason)
+    yield infeasible("decidable", fits, match.task, observed, case.margin.least, reason)
 
 
 def _aggregates(match: Match, metric: Metric, policy: Policy) -> Check:
@@ -270,7 +272,7 @@ def _aggregates(match: Match, metric: Metric, policy: Policy) -> Check:
     )  # fmt: skip
     if margin <= 0:
         reason = "a share of the baseline's score is no margin where that score is 0"
-        return _infeasible("relative_margin", False, where, before, None, reason)
+        return infeasible("relative_margin", False, where, before, None, reason)
     reason = (
         f"{metric.name} is worse by {float(drop):.4g}, and {float(margin):.4g} is allowed (totals only, point rule)"
     )
@@ -292,18 +294,8 @@ def _decided(paired: Sequence[Paired], policy: Policy) -> list[Decision | None]:
 
 def _judged(pair: Paired, decision: Decision | None, policy: Policy) -> tuple[list[Check], dict[str, Any]]:
     """The checks that a decision and the costs of a task amount to, and its numbers."""
-    terms, task = pair.match.terms, pair.match.task
-    point = policy.rule == "point"
-    grown = {
-        what: costs.increase(*costs.of(pair.pairs, what), pair.pairs.cluster, policy.alpha)
-        for what in ("tokens", "latency")
-    }
-    limits = (terms.max_tokens_increase if pair.match.baseline.generates else None, terms.max_latency_increase)
-    named = (("verbosity", "tokens", "completion tokens"), ("latency", "latency", "latency"))
-    checks = [
-        costs.check(name, grown[what], limit, task, said, point=point)
-        for (name, what, said), limit in zip(named, limits, strict=True)
-    ]
+    task = pair.match.task
+    checks, grown = cost_checks(pair, policy, policy.alpha)
     told = numbers_of(pair, decision, grown, policy)
     if pair.case is None or decision is None:
         if pair.match.gated:
@@ -317,6 +309,22 @@ def _judged(pair: Paired, decision: Decision | None, policy: Policy) -> tuple[li
     margin = pair.case.margin.least
     checks.append(Check("margin", ok, task, pair.case.seen.gain, margin, says, decision.verdict))
     return checks, told
+
+
+def cost_checks(pair: Paired, policy: Policy, alpha: float) -> tuple[list[Check], dict[str, Increase]]:
+    """What tokens and latency amount to, with bounds held at `alpha`."""
+    terms = pair.match.terms
+    grown = {
+        what: costs.increase(*costs.of(pair.pairs, what), pair.pairs.cluster, alpha) for what in ("tokens", "latency")
+    }
+    limits = (terms.max_tokens_increase if pair.match.baseline.generates else None, terms.max_latency_increase)
+    named = (("verbosity", "tokens", "completion tokens"), ("latency", "latency", "latency"))
+    point = policy.rule == "point"
+    checks = [
+        costs.check(name, grown[what], limit, pair.match.task, said, point=point)
+        for (name, what, said), limit in zip(named, limits, strict=True)
+    ]
+    return checks, grown
 
 
 def _plausible(pair: Paired, case: Case, policy: Policy) -> Check:

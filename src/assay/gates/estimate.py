@@ -170,6 +170,14 @@ class Estimate:
             return smallest_difference(self.n, self.discordance, alpha, power, self.design_effect)
         return min(self.width, _constant(alpha, power) * self._error)
 
+    def fixed(self, margin: Fraction, alpha: float, power: float) -> int | None:
+        """How many samples a plan of fixed size takes to accept with this power, if the two are equal."""
+        if not self._error:
+            clusters = samples_without_discordance(min(Fraction(1), margin / exact(self.width, "width")), alpha)
+            return math.ceil(clusters * self.n / self.units)
+        found = self._samples(float(margin), alpha, power)
+        return found if found <= MOST_SAMPLES else None
+
     def needed(self, margin: Fraction, alpha: float, power: float) -> int | None:
         """How many samples it would take to accept: if the two were equal, or, where that many did not suffice, if
         the gain is what was measured. None where it lies on the margin itself, or beyond."""

@@ -58,7 +58,8 @@ class CellEvidence:
     `facts` are what two cells must share to be compared. `position` is the sample (an index into `samples`),
     `outcome` an index into OUTCOMES. In `values`, `tokens` (completion tokens) and `latency` (seconds) NaN means that
     there is none; a score that is no finite number is infinite. `clusters` and `categories` have one label a sample.
-    `aggregate` has a metric's value and count where that is all there is.
+    `aggregate` has a metric's value and count where that is all there is. `of`: where a run was looked at while it went
+    on, how many samples the plan has; `samples` are then those asked, in the order of the looks.
     """
 
     model: str
@@ -83,6 +84,7 @@ class CellEvidence:
     tier: str | None = None
     forgeable: int = 0
     aggregate: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    of: int | None = None
 
     @property
     def name(self) -> str:
@@ -103,12 +105,26 @@ class CellEvidence:
         return next((metric for metric in self.metrics if name in (None, metric.name)), None)
 
 
+@dataclass(frozen=True, slots=True)
+class Until:
+    """That a run was evaluated until it was decided: by which policy (its digest) and against which baseline (the id of
+    its seal), how often it was looked at, after `block` samples of the largest task each, and what the last look said.
+    """
+
+    policy: str
+    baseline: str | None
+    block: int
+    looks: int
+    verdict: str = "INCONCLUSIVE"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
     """A run as gates see it.
 
     `manifest` is the id of the seal that was read and `digest` the SHA-256 of its file. Where the run is not sealed,
-    `why` says what is wrong and `error` is the failure class. `chosen` is what `only` was told.
+    `why` says what is wrong and `error` is the failure class. `chosen` is what `only` was told, and `until` says that
+    it was looked at while it went on.
     """
 
     run: str
@@ -122,6 +138,12 @@ class Evidence:
     error: str | None = None
     digest: str | None = None
     chosen: Mapping[str, str] = field(default_factory=dict)
+    until: Until | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it stopped before the end of its plan because it was decided."""
+        return any(cell.of is not None and len(cell.samples) < cell.of for cell in self.cells)
 
     def identity(self, role: str) -> dict[str, Any]:
         """How a result names this input: by its digests."""
@@ -182,6 +204,15 @@ class _Cell(Strict):
     tier: _Text | None = None
     forgeable: _Count = 0
     aggregate: dict[str, Annotated[tuple[float, _Count], Field(strict=False)]] = Field(default_factory=dict)
+    of: _Count | None = None
+
+
+class _Until(Strict):
+    policy: _Text
+    baseline: _Text | None
+    block: Annotated[int, Field(ge=1, le=10**9)]
+    looks: Annotated[int, Field(ge=0, le=10**6)]
+    verdict: _Text = "INCONCLUSIVE"
 
 
 class _Evidence(Strict):
@@ -195,6 +226,7 @@ class _Evidence(Strict):
     kind: Literal["run", "import"] = "run"
     why: _Text = ""
     error: _Text | None = None
+    until: _Until | None = None
 
 
 def from_json(value: Any) -> Evidence:
@@ -209,7 +241,8 @@ def from_json(value: Any) -> Evidence:
     except (ValueError, OverflowError, TypeError, RecursionError) as error:
         raise EvidenceError(f"not evidence that this version reads: {error}") from None
     names = ("run", "state", "manifest", "plan", "synthetic", "kind", "why", "error")
-    return Evidence(cells=cells, **{name: getattr(parsed, name) for name in names})
+    until = Until(**dict(parsed.until)) if parsed.until else None
+    return Evidence(cells=cells, until=until, **{name: getattr(parsed, name) for name in names})
 
 
 def _cell(cell: _Cell) -> CellEvidence:
@@ -234,6 +267,7 @@ def _cell(cell: _Cell) -> CellEvidence:
         categories=tuple(cell.categories) if cell.categories is not None else None,
         controls=Controls(cell.controls.executed, tuple(cell.controls.failed)) if cell.controls else None,
         aggregate=dict(cell.aggregate),
+        of=cell.of,
         **{name: getattr(cell, name) for name in names},
     )
 

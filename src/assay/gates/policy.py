@@ -123,13 +123,25 @@ class Execution(Strict):
     controls: Share = 1.0
 
 
+class Sequential(Strict):
+    """How to decide while a run goes on.
+
+    `block`: how many samples of the largest task lie between two looks; by default a fortieth of them, at least 20.
+    `stop_on`: what ends a run as a regression, a loss beyond the `margin`, or any `loss` beyond chance.
+    """
+
+    block: Annotated[int, Field(ge=1, le=10**9, description="a whole number from 1 on")] | None = None
+    stop_on: Literal["margin", "loss"] = "margin"
+
+
 class Policy(Strict):
     """A whole policy.
 
     `alpha` is one-sided; `correction` keeps it over all gated tasks together. `rule`: `interval` decides by confidence
     bounds, `point` by the measured difference alone. `must_decide`: refuse to begin where the planned samples cannot
     decide the margin with `power`, if a share of `discordance` of the samples changes. `required`: tasks that both
-    runs must have. `allow`: what the runs may differ in besides the model.
+    runs must have. `allow`: what the runs may differ in besides the model. `sequential`: how to decide while a run goes
+    on, if that is asked.
     """
 
     schema_: Literal["assay.policy.v1"] = Field(alias="schema")
@@ -147,6 +159,7 @@ class Policy(Strict):
     tasks: dict[Name, TaskPolicy] = Field(default_factory=dict)
     outcomes: Outcomes = Field(default_factory=Outcomes)
     execution: Execution = Field(default_factory=Execution)
+    sequential: Sequential | None = None
 
     @model_validator(mode="after")
     def _gates_something(self) -> Self:
@@ -177,6 +190,8 @@ class Policy(Strict):
     def content(self) -> dict[str, Any]:
         """The policy in full, its defaults included, as JSON."""
         value: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
+        if self.sequential is None:
+            del value["sequential"]  # policies of before there were looks keep their digests
         terms = self.task("")
         return {**value, "defaults": {**value["defaults"], "tier": terms.tier, "max_gain": terms.max_gain}}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from assay.errors import ConfigError, Problem
 from assay.models.base import Model
-from assay.plan.plan import Plan, ScorerPlan, TaskPlan
+from assay.plan.plan import IMPORTED, Plan, ScorerPlan, TaskPlan
 from assay.sandbox.setup import require
 from assay.scoring.base import CodeScorer, Scorer
 from assay.scoring.matrix import MODES, check, default_policy
@@ -111,6 +111,10 @@ def _made(mode: str, options: dict[str, Any]) -> Scorer:
 
 
 def _again(task: TaskPlan, scorer: ScorerPlan, mode: str | None) -> ScorerPlan:
+    if scorer.mode == IMPORTED:
+        raise ConfigError(
+            Problem(f"{task.name}: its scores were imported, and cannot be made again from the completions", "RUN")
+        )
     options: dict[str, Any] = dict(scorer.options) if mode in (None, scorer.mode) else {}
     if mode == "multiple_choice" and "by" not in options:
         options = {"by": "letter"}

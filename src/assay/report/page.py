@@ -60,8 +60,19 @@ def _header(results: Mapping[str, Any]) -> Markup:
         tag("h1", results["name"]),
         _progress(results),
         synthetic or None,
+        _imported(results),
         tag("dl", [(tag("div", tag("dt", name), tag("dd", value))) for name, value in _summary(results)]),
     )
+
+
+def _imported(results: Mapping[str, Any]) -> Markup | None:
+    source = results.get("imported")
+    if not source:
+        return None
+    named = f"{source['tool']} {source['version']}"
+    files = ", ".join(f"{file['name']} ({file['sha256'][:12]})" for file in source["sources"])
+    text = " The scores are that tool's own: they cannot be derived again from the answers. From: "
+    return tag("p", tag("b", f"Imported from {named}."), text, files, class_="banner", role="note")
 
 
 def _started(results: Mapping[str, Any]) -> Markup | None:

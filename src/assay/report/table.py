@@ -89,6 +89,8 @@ def _heading(results: Mapping[str, Any]) -> Text:
     done = f"{finished} attempts" if results["complete"] else f"INCOMPLETE: {finished} of {planned} attempts"
     same = [names[0] for key in _NAMES if len(names := _distinct(results["cells"], key)) == 1]
     text.append(" · ".join(["", *same, done, duration(results.get("seconds"))]), style="not bold")
+    if source := results.get("imported"):
+        text.append(f" · imported from {source['tool']} {source['version']}")
     if results.get("synthetic"):
         text.append(" · SYNTHETIC: no gate accepts it")
     return text
@@ -152,7 +154,9 @@ def _grid(glyphs: Glyphs) -> Table:
 
 
 def _size(cell: Cell) -> Text:
-    """How many attempts were scored; of how many, where some were not."""
+    """How many attempts were scored; of how many, where some were not. Of totals, the count that goes with them."""
+    if not cell["planned"] and (metric := primary_of(cell)):
+        return Text(count(metric.get("n")))
     short = cell["scored"] < cell["planned"]
     return Text(count(cell["scored"]) + (f" of {count(cell['planned'])}" if short else ""))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,6 +53,17 @@ class Watch(Protocol):
     def executed(self, task: str, done: int, total: int) -> None:
         """So many of a task's programs have been executed."""
 
+    def looked(self, text: str) -> None:
+        """A run that is evaluated until it is decided was looked at."""
+
+
+class Pace(Protocol):
+    """Who says what is asked next, where that is not the whole plan at once."""
+
+    def next(self, cells: list[int], /) -> Iterator[Attempt] | None:
+        """The next attempts of one model's cells; None where there are to be no more. Called when all before have
+        ended, in a thread of its own: it may take its time."""
+
 
 @dataclass
 class Execution:
@@ -65,6 +76,7 @@ class Execution:
     state: State
     events: EventLog
     watch: Watch | None = None
+    pace: Pace | None = None
     environment: dict[str, dict[str, str]] = field(default_factory=dict)
     _told: float = 0.0
     _retries: int = 0
@@ -118,6 +130,9 @@ class Execution:
         cells = self.plan.cells_of(model.name)
         if next(self.state.pending(cells, retry_errors=True), None) is None:
             return
+        pending = await self._next(cells)
+        if pending is None:
+            return
         if model.local and (size := model.size()):
             check(size, model.name)
         if self.watch:
@@ -127,10 +142,20 @@ class Execution:
             self.environment[model.name] = dict(model.environment())
             self._refuse_another_runtime(model.name)
             self.events.emit("model_started", model=model.name, environment=self.environment[model.name])
-            await self._job(model, cells, requests, budget, cache).run()
+            job = self._job(model, pending, requests, budget, cache)
+            while pending is not None:
+                job.pending = pending
+                await job.run()
+                pending = await self._next(cells) if self.pace else None
         finally:
             await model.stop()
             self.events.emit("model_stopped", model=model.name)
+
+    async def _next(self, cells: list[int]) -> Iterator[Attempt] | None:
+        if self.pace is None:
+            return self.state.pending(cells, retry_errors=True)
+        self._writer.sync()
+        return await asyncio.to_thread(self.pace.next, cells)
 
     def _refuse_another_runtime(self, name: str) -> None:
         """One run, one runtime: half of its answers from another version would be two runs under one seal."""
@@ -143,13 +168,13 @@ class Execution:
                 )
 
     def _job(
-        self, model: Model, cells: list[int], requests: Requests, budget: Budget, cache: ResponseCache | None
+        self, model: Model, pending: Iterator[Attempt], requests: Requests, budget: Budget, cache: ResponseCache | None
     ) -> Job:
         prices = self.plan.models[model.name].prices
         return Job(
             plan=self.plan,
             model=model,
-            pending=self.state.pending(cells, retry_errors=True),
+            pending=pending,
             request=requests.request,
             revision=self.state.revision,
             sink=self,

@@ -146,7 +146,9 @@ def flags(origin: Origin, plan: Plan, rows: Sequence[Mapping[str, Any]]) -> Iter
     for item in origin.reported:
         if totals_only(plan, item.cell):
             if item.counted:
-                yield _flag("count_derived", f"the count of {item.metric} is {item.n}, {item.counted}", item.cell, "info")
+                yield _flag(
+                    "count_derived", f"the count of {item.metric} is {item.n}, {item.counted}", item.cell, "info"
+                )
             continue
         yield from _held_against(origin, item, rows[item.cell])
     for note in origin.notes:

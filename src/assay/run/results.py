@@ -198,6 +198,7 @@ def results(folder: RunFolder, plan: Plan, state: State) -> dict[str, Any]:
             row["metrics"] = imported.lines(origin, row["cell"], scorers[row["task"]])
     executed = controls(folder, {task: scores.scorer_id(scorer) for task, scorer in scorers.items()})
     total = sum((cell.outcomes for cell in cells), Counter[str]())
+    flags = [flag for row in rows for flag in (*_flags(row, plan), *_code_flags(row, plan, scorers))]
     content = {
         "schema": SCHEMA,
         "name": plan.name,
@@ -211,11 +212,11 @@ def results(folder: RunFolder, plan: Plan, state: State) -> dict[str, Any]:
         "throughput": timeline.points(),
         "executed": executed,
         "anomalies": list(_anomalies(executed)),
-        "flags": [flag for row in rows for flag in (*_flags(row, plan), *_code_flags(row, plan, scorers))],
+        "flags": flags,
     }
     if origin:
         content["imported"] = origin.label
-        content["flags"].extend(imported.flags(origin, plan, rows))
+        content["flags"] = [*flags, *imported.flags(origin, plan, rows)]
     return {key: rounded(item) for key, item in content.items()}
 
 

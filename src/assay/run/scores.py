@@ -46,6 +46,11 @@ def current(folder: RunFolder, plan: Plan) -> dict[str, ScorerPlan]:
     return _header(newest[0]) if newest else planned(plan)
 
 
+def header(scorers: Scorers) -> dict[str, Any]:
+    """The first line of a segment: which scorer each task's scores are by."""
+    return {"schema": SCHEMA, "scorers": {name: asdict(scorer) for name, scorer in scorers.items()}}
+
+
 def _header(path: Path) -> dict[str, ScorerPlan]:
     line = journal.first_line(path)
     if not line.endswith(b"\n"):
@@ -161,8 +166,7 @@ class Scoring:
             path = path.with_name(f"{int(path.stem) + 1:04d}.jsonl")
         writer = journal.Writer(path)
         if not path.stat().st_size:
-            scorers = {name: asdict(scorer) for name, scorer in self.scorers.items()}
-            writer.append({"schema": SCHEMA, "scorers": scorers})
+            writer.append(header(self.scorers))
         return writer
 
 

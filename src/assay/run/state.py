@@ -91,6 +91,10 @@ class State:
         """How the attempt ended, None while it has not."""
         return _OUTCOMES.get(self.codes[index])
 
+    def unanswered(self, index: int) -> bool:
+        """Whether the attempt has not ended, or in an infrastructure error or a timeout."""
+        return not self.codes[index] or self.codes[index] in _RETRIED
+
     @property
     def finished(self) -> int:
         """How many attempts have ended."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 from assay.errors import ScorerError
 from assay.records import Completion, Sample
@@ -18,10 +19,10 @@ def verdict(
     `execution` is what happened to the completion where the scorer executes code.
     """
     try:
-        if isinstance(scorer, CodeScorer):
+        if _executes(type(scorer)):
             if execution is None:
                 raise ScorerError("the completion was never executed")
-            score = scorer.judge(sample, Completion.from_json(completion), execution)
+            score = cast(CodeScorer, scorer).judge(sample, Completion.from_json(completion), execution)
         else:
             score = scorer.score(sample, Completion.from_json(completion))
     except ScorerError as error:
@@ -30,3 +31,9 @@ def verdict(
     if score.extracted is not None:
         line["extracted"] = score.extracted
     return line
+
+
+@cache
+def _executes(kind: type[Scorer]) -> bool:
+    """Whether scorers of a type execute code; asked once, since asking a protocol is slow."""
+    return all(hasattr(kind, name) for name in ("program", "judge"))

@@ -17,6 +17,7 @@ from __future__ import annotations
 import builtins
 import gc
 import importlib
+import operator
 import random
 import reprlib
 import sys
@@ -82,6 +83,7 @@ class Suite:
         self.entry_point = entry_point
         self.support = support
         self.program = program
+        self.unbound = sorted(program.unbound.difference(_BUILTINS)) if program else []
         self.fault = fault
 
     def broken(self) -> Report:
@@ -150,7 +152,7 @@ def _fresh() -> Iterator[None]:
 def _restore(names: dict[str, Any] = _BUILTINS) -> None:
     """The builtins as they were, whatever the tests put in their place."""
     now = vars(builtins)
-    if now.keys() != names.keys() or any(now[name] is not value for name, value in names.items()):
+    if now.keys() != names.keys() or not all(map(operator.is_, now.values(), names.values())):
         for name in now.keys() - names.keys():
             del now[name]
         now.update(names)
@@ -186,7 +188,7 @@ class _Attempt:
 
     def _bind(self, names: dict[str, Any]) -> None:
         names[self.suite.entry_point] = names["candidate"] = self.link.entry(self.suite.entry_point)
-        missing = sorted(self.program.unbound.difference(names, _BUILTINS))
+        missing = [name for name in self.suite.unbound if name not in names]
         if missing:
             found = zip(missing, self.link.names(missing), strict=True)
             names.update((name, _theirs(name, value)) for name, value in found if value is not None)

@@ -1,8 +1,4 @@
-"""The processes that solutions run in: forked and confined ahead of need, told what to run when it is their turn.
-
-A child that waits holds nothing but its gate, a socket to the template. What it is to run comes through the gate as
-descriptors, after which the gate is closed: no solution has a way to the template.
-"""
+"""The process that a solution runs in: forked from the template, confined, and only then told what to run."""
 
 from __future__ import annotations
 
@@ -15,12 +11,11 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
 from assay.sandbox import protocol, solution
 from assay.sandbox.layers import LayerError, confine_sample
-from assay.sandbox.messages import read_all, receive, send
+from assay.sandbox.messages import read_all
 from assay.sandbox.protocol import Report, Tests
 
 EXIT_S = 0.1
@@ -31,24 +26,21 @@ Judge = Callable[[str, Tests], Report]
 _CONFINED = b"."
 
 
-class Child(NamedTuple):
-    """A child that waits, or runs: its process, and the template's end of its gate."""
+class Job(NamedTuple):
+    """The descriptors of one attempt; `report` only where its tests run in its own process."""
 
-    pid: int
-    gate: socket.socket
+    program: int
+    out: int
+    err: int
+    channel: int
+    report: int | None
 
-    def tell(self, work: str, descriptors: list[int]) -> None:
-        """Give it its turn: program, stdout, stderr, channel and perhaps report, in the folder `work`."""
-        with suppress(OSError):  # it is gone, which whoever waits for it will see
-            send(self.gate, work.encode(), descriptors)
 
-    def confinement(self) -> str | None:
-        """None where it was confined before it read anything; otherwise why not. To be asked once it has ended."""
-        try:
-            said = self.gate.recv(1000)
-        except OSError:
-            said = b""
-        return None if said == _CONFINED else said.decode() or "it ended before it was confined"
+def _own_stdin() -> None:
+    """A stdin that no later solution shares: the flags of an open file, which anyone may set, could tell it much."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
 
 
 class Ended(NamedTuple):
@@ -60,59 +52,49 @@ class Ended(NamedTuple):
     peak_kib: int
 
 
-def fork(judge_shared: Judge | None) -> Child:
-    """Make a child that waits for its turn."""
-    ours, theirs = socket.socketpair()  # a stream: the filter allows no other
+def fork(job: Job, judge_shared: Judge | None) -> tuple[int, int]:
+    """Start a solution: its process, and a pipe that says whether it was confined before it read anything."""
+    said, tell = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _wait_and_run(theirs, judge_shared)
-    theirs.close()
-    return Child(pid, ours)
+        _run(job, tell, judge_shared)
+    os.close(tell)
+    return pid, said
 
 
-def _wait_and_run(gate: socket.socket, judge_shared: Judge | None) -> NoReturn:
-    """Confine, wait, and only then read the code. Never returns."""
+def confinement(said: int) -> str | None:
+    """None where a child was confined before it read anything; otherwise why not. To be asked once it has ended."""
+    text = os.read(said, 1000)
+    os.close(said)
+    return None if text == _CONFINED else text.decode() or "it ended before it was confined"
+
+
+def _run(job: Job, tell: int, judge_shared: Judge | None) -> NoReturn:
+    """In the child: confine, and only then read the code. Never returns."""
     code = 70
     try:
         _own_stdin()
-        confine_sample(None, (0, 1, 2, gate.fileno()))
-        send(gate, _CONFINED)
-        work, descriptors = receive(gate)
-        gate.close()
-        if work:
-            code = _run(work, descriptors, judge_shared)
+        os.dup2(job.out, 1)
+        os.dup2(job.err, 2)
+        kept = (0, 1, 2, job.program, job.channel, tell)
+        confine_sample(None, kept if job.report is None else (*kept, job.report))
+        os.write(tell, _CONFINED)
+        os.close(tell)
+        text = read_all(job.program)
+        if job.report is None:
+            name, _, source = text.partition(b"\n")
+            solution.serve(source.decode("utf-8", "surrogatepass"), name.decode(), job.channel)
+        elif judge_shared is not None:
+            gc.enable()
+            content = json.loads(text)
+            found = judge_shared(content["solution"], content["tests"])
+            sys.stdout.flush()
+            os.write(job.report, json.dumps(found).encode())
+            code = 0
     except LayerError as error:
-        send(gate, str(error).encode())
+        os.write(tell, str(error).encode())
     finally:
         os._exit(code)
-
-
-def _own_stdin() -> None:
-    """A stdin that no later solution shares: the flags of an open file could tell it something."""
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-
-
-def _run(work: bytes, descriptors: list[int], judge_shared: Judge | None) -> int:
-    program, out, err, channel, *report = descriptors
-    os.dup2(out, 1)
-    os.dup2(err, 2)
-    os.close(out)
-    os.close(err)
-    os.chdir(work)
-    text = read_all(program)
-    if not report:
-        name, _, source = text.partition(b"\n")
-        solution.serve(source.decode("utf-8", "surrogatepass"), name.decode(), channel)
-    if judge_shared is None:
-        return 70
-    gc.enable()
-    content = json.loads(text)
-    found = judge_shared(content["solution"], content["tests"])
-    sys.stdout.flush()
-    os.write(report[0], json.dumps(found).encode())
-    return 0
 
 
 def cpu_seconds(pid: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -39,8 +39,8 @@ class Program:
     `solution` is a whole program; `tests` is code that raises where the solution is wrong; `entry_point` is the
     function tested. `support` is trusted code that the tests may use (a prompt's helper functions, imports): it runs
     before the tests, in the checker. With `shared` the tests run in the solution's own process, where the solution
-    can forge their outcome: for tests that cannot be asked across a process boundary. `cpu_s` is for a program that needs
-    more CPU time than the settings allow all others, in seconds of the reference machine.
+    can forge their outcome: for tests that cannot be asked across a process boundary. `cpu_s` is for a program that
+    needs more CPU time than the settings allow all others, in seconds of the reference machine.
     """
 
     solution: str
@@ -101,8 +101,8 @@ class Failure:
     got: str = ""
 
 
-_MEASURED = ("cpu_s", "wall_s", "memory_mb")
-"""Never truly zero: where they are, nothing was measured."""
+_MEASURED = ("cpu_s", "wall_s", "memory_mb", "output_cut", "retried")
+"""Left out where they are zero or false: a process always takes some time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +142,14 @@ class Execution:
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object; what is absent is left out, and so are empty texts and what is not the case."""
-        value = asdict(self)
+        value = {name: part for name in _NAMES if (part := getattr(self, name)) is not None and part != ""}
         value["status"] = self.status.value
-        left_out = {name for name, part in value.items() if part is None or part == ""}
-        left_out |= {name for name in ("output_cut", "retried", *_MEASURED) if not value[name]}
-        return {name: part for name, part in value.items() if name not in left_out}
+        if self.failure:
+            value["failure"] = {name: getattr(self.failure, name) for name in _FAILURE}
+        for name in _MEASURED:
+            if not value[name]:
+                del value[name]
+        return value
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Execution:
@@ -156,3 +159,7 @@ class Execution:
         if known.get("failure") is not None:
             known["failure"] = Failure(**known["failure"])
         return cls(**known)
+
+
+_NAMES = tuple(Execution.__dataclass_fields__)
+_FAILURE = tuple(Failure.__dataclass_fields__)

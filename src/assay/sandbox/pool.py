@@ -52,7 +52,7 @@ class Pool:
         self.settings = settings
         self.size = workers or usable_cores()
         self.environment: Mapping[str, Any] = {}
-        self._work = tempfile.TemporaryDirectory(prefix="assay-", ignore_cleanup_errors=True)
+        self._work: tempfile.TemporaryDirectory[str] | None = None
         self._workers: list[Worker] = []
         self._serving: list[asyncio.Task[None]] = []
         self._waiting: dict[Key, deque[_Task]] = {}
@@ -66,9 +66,10 @@ class Pool:
         """Start the workers. Raises MachineError where the tier cannot be had here, naming the layer and errno."""
         calibration = calibrate()
         limits = scaled(self.settings.limits, calibration.scale)
-        content = worker_settings(self.settings, limits, os.path.realpath(self._work.name))  # noqa: ASYNC240
-        self._workers = [Worker(self.settings, content, limits, calibration.scale) for _ in range(self.size)]
+        self._work = tempfile.TemporaryDirectory(prefix="assay-", ignore_cleanup_errors=True)
         try:
+            content = worker_settings(self.settings, limits, os.path.realpath(self._work.name))  # noqa: ASYNC240
+            self._workers = [Worker(self.settings, content, limits, calibration.scale) for _ in range(self.size)]
             await asyncio.gather(*(worker.start() for worker in self._workers))
         except BaseException:
             await self._stop()
@@ -92,7 +93,8 @@ class Pool:
 
     async def _stop(self) -> None:
         await asyncio.gather(*(worker.stop() for worker in self._workers), return_exceptions=True)
-        self._work.cleanup()
+        if self._work is not None:
+            self._work.cleanup()
 
     def _describe(self, calibration: Calibration) -> dict[str, Any]:
         return {

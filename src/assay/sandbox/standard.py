@@ -13,10 +13,11 @@ import sys
 from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
-from datetime import date, datetime, time, timedelta, timezone
-from decimal import Decimal
-from fractions import Fraction
 from typing import Any, Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import datetime, time, timedelta, timezone
 
 Node = Any
 """What JSON can say."""
@@ -54,8 +55,10 @@ class Unpacker(Protocol):
 
 
 def packed(packer: Packer, value: Any, depth: int) -> Node | None:
-    """The node of a value whose type has no packer: a tuple with names, a number or an array of numpy's."""
+    """The node of a value whose type has no packer: of a module loaded late, a tuple with names, or numpy's."""
     kind = type(value)
+    if late := _late(kind):
+        return late(packer, value, depth)
     if _is_named_tuple(kind):
         return {"t": packer.items(tuple.__getitem__(value, slice(None)), depth)}
     if kind in _numpy_scalars():
@@ -99,12 +102,14 @@ def _defaultdict(packer: Packer, value: defaultdict[Any, Any], depth: int) -> No
 
 
 def _time(packer: Packer, value: time | datetime, depth: int) -> Node:
+    import datetime
+
     zone = value.tzinfo
-    if zone is not None and type(zone) is not timezone:
+    if zone is not None and type(zone) is not datetime.timezone:
         return packer.export(value)
     offset = None if zone is None else _days(zone.utcoffset(None))
     clock = [value.hour, value.minute, value.second, value.microsecond, value.fold, offset]
-    if type(value) is datetime:
+    if type(value) is datetime.datetime:
         return {"datetime": [value.year, value.month, value.day, *clock]}
     return {"time": clock}
 
@@ -120,11 +125,7 @@ def _type(packer: Packer, value: type, depth: int) -> Node:
 
 TYPES: dict[str, type] = {
     name: kind for name, kind in vars(builtins).items() if type(kind) is type and not name.startswith("_")
-} | {
-    kind.__name__: kind
-    for kind in (type(None), Counter, OrderedDict, defaultdict, deque, Decimal, Fraction, date, datetime, timedelta)
-    if type(kind) is type
-}
+} | {kind.__name__: kind for kind in (type(None), Counter, OrderedDict, defaultdict, deque)}
 TYPE_NAMES: dict[Any, str] = {kind: name for name, kind in TYPES.items()}
 """The standard types that cross as themselves, by name; builtin exceptions are among them."""
 
@@ -147,15 +148,27 @@ PACKERS: dict[type, Callable[[Packer, Any, int], Node]] = {
     type({}.keys()): lambda p, v, d: {"keys": p.items(list(v), d)},
     type({}.values()): lambda p, v, d: {"values": p.items(list(v), d)},
     type({}.items()): lambda p, v, d: {"items": p.items(list(v), d)},
-    Decimal: lambda p, v, d: {"Decimal": str(v)},
-    Fraction: lambda p, v, d: {"Fraction": p.items([v.numerator, v.denominator], d)},
     array: lambda p, v, d: {"array": [v.typecode, _text(v.tobytes())]},
-    datetime: _time,
-    time: _time,
-    date: lambda p, v, d: {"date": [v.year, v.month, v.day]},
-    timedelta: lambda p, v, d: {"timedelta": _days(v)},
     type: _type,
 }
+
+LATE: dict[tuple[str, str], Callable[[Packer, Any, int], Node]] = {
+    ("decimal", "Decimal"): lambda p, v, d: {"Decimal": str(v)},
+    ("fractions", "Fraction"): lambda p, v, d: {"Fraction": p.items([v.numerator, v.denominator], d)},
+    ("datetime", "datetime"): _time,
+    ("datetime", "time"): _time,
+    ("datetime", "date"): lambda p, v, d: {"date": [v.year, v.month, v.day]},
+    ("datetime", "timedelta"): lambda p, v, d: {"timedelta": _days(v)},
+}
+"""By module and name: modules that only solutions which use them should pay for."""
+
+
+def _late(kind: type) -> Callable[[Packer, Any, int], Node] | None:
+    module = type.__getattribute__(kind, "__dict__").get("__module__") or getattr(kind, "__module__", None)
+    place = (module, type.__getattribute__(kind, "__name__"))
+    if type(module) is not str or place not in LATE:
+        return None
+    return LATE[place] if getattr(sys.modules.get(module), place[1], None) is kind else None
 
 
 # Reading
@@ -211,16 +224,46 @@ def _read_counter(unpacker: Unpacker, body: Node) -> Counter[Any]:
     return Counter(dict(unpacker.pairs(body)))
 
 
+def _read_decimal(unpacker: Unpacker, body: Node) -> Any:
+    from decimal import Decimal
+
+    return Decimal(_exact(str, body))
+
+
+def _read_fraction(unpacker: Unpacker, body: Node) -> Any:
+    from fractions import Fraction
+
+    return Fraction(*_integers(unpacker, body, 2))
+
+
+def _read_date(unpacker: Unpacker, body: Node) -> Any:
+    from datetime import date
+
+    return date(*_integers(unpacker, body, 3))
+
+
+def _read_timedelta(unpacker: Unpacker, body: Node) -> Any:
+    from datetime import timedelta
+
+    return timedelta(*_integers(unpacker, body, 3))
+
+
 def _read_zone(body: Node) -> timezone | None:
+    from datetime import timedelta, timezone
+
     return None if body is None else timezone(timedelta(*body))
 
 
 def _read_datetime(unpacker: Unpacker, body: Node) -> datetime:
+    from datetime import datetime
+
     *parts, fold, zone = body
     return datetime(*_integers(unpacker, parts, 7), fold=fold, tzinfo=_read_zone(zone))  # type: ignore[misc,arg-type]
 
 
 def _read_time(unpacker: Unpacker, body: Node) -> time:
+    from datetime import time
+
     *parts, fold, zone = body
     return time(*_integers(unpacker, parts, 4), fold=fold, tzinfo=_read_zone(zone))  # type: ignore[misc,arg-type]
 
@@ -280,13 +323,13 @@ READERS: dict[str, Callable[[Unpacker, Any], Any]] = {
     "keys": _read_views,
     "values": lambda u, b: dict(enumerate(u.items(b))).values(),
     "items": lambda u, b: dict(u.items(b)).items(),
-    "Decimal": lambda u, b: Decimal(_exact(str, b)),
-    "Fraction": lambda u, b: Fraction(*_integers(u, b, 2)),
+    "Decimal": _read_decimal,
+    "Fraction": _read_fraction,
     "array": _read_array,
     "datetime": _read_datetime,
     "time": _read_time,
-    "date": lambda u, b: date(*_integers(u, b, 3)),
-    "timedelta": lambda u, b: timedelta(*_integers(u, b, 3)),
+    "date": _read_date,
+    "timedelta": _read_timedelta,
     "type": lambda u, b: TYPES[_exact(str, b)],
     "n": _read_scalar,
     "a": _read_ndarray,

@@ -15,8 +15,8 @@ import time
 from typing import NamedTuple
 
 from assay.sandbox import child, protocol
-from assay.sandbox.child import Child, Judge, cpu_seconds
-from assay.sandbox.layers import bound, mark_work, work_is_dirty
+from assay.sandbox.child import Job, Judge, cpu_seconds
+from assay.sandbox.layers import mark_work, work_is_dirty
 from assay.sandbox.messages import receive, send
 
 READY_S = 120.0
@@ -30,14 +30,13 @@ CHECKER_FACTOR = 4.0
 
 
 class Station(NamedTuple):
-    """Where the template works: its sockets, what a solution may use, and what judges one whose tests share its
-    process, where that is allowed.
+    """Where the template works: its sockets, the profile, the folder that solutions stand in, and what judges one whose
+    tests share its process, where that is allowed.
     """
 
     control: socket.socket
     janitor: socket.socket
     profile: str
-    limits: dict[str, int]
     work: str
     judge_shared: Judge | None
 
@@ -55,14 +54,15 @@ class Template:
 
     def __init__(self, station: Station) -> None:
         self._station = station
-        self._ahead: Child | None = None
         self._checker: socket.socket | None = None
         self._checker_pid = 0
         self._poll = select.poll()
 
     def serve(self) -> None:
-        """Serve until the control socket is closed. What every solution inherits as it is, is set here once."""
-        bound(self._station.limits)
+        """Serve until the control socket is closed. What every solution inherits as it is, is set once: the limits by
+        now, the folder here.
+        """
+        os.chdir(self._station.work)
         child.warm()
         gc.collect()
         gc.freeze()
@@ -99,13 +99,17 @@ class Template:
         self._checker, self._checker_pid = None, 0
 
     def _job(self, bounds: Bounds, descriptors: list[int]) -> None:
+        program, out, err, report = descriptors
         began = time.monotonic()
-        runner, self._ahead = self._ahead or self._fork(), None
-        hung_up, limit = self._judge(runner.pid, runner, bounds, descriptors)
-        ended, killed = child.end(runner.pid, at_once=not hung_up)
-        if refused := runner.confinement():
-            os.write(descriptors[2], refused.encode())
-        runner.gate.close()
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                job = Job(program, out, err, theirs.fileno(), report if bounds.shared else None)
+                pid, said = child.fork(job, self._station.judge_shared)
+            hung_up, limit = self._judge(pid, ours, report, bounds)
+        ended, killed = child.end(pid, at_once=not hung_up)
+        if refused := child.confinement(said):
+            os.write(err, refused.encode())
         for descriptor in descriptors:
             os.close(descriptor)
         result = protocol.RESULT.pack(
@@ -122,32 +126,18 @@ class Template:
     def _strict(self) -> bool:
         return self._station.profile == "strict"
 
-    def _fork(self) -> Child:
-        return child.fork(self._station.judge_shared)
-
-    def _fork_ahead(self) -> None:
-        """Use the time in which the tests run; a sweep would end what was made ahead."""
-        if self._strict:
-            self._ahead = self._fork()
-
-    def _judge(self, pid: int, runner: Child, bounds: Bounds, descriptors: list[int]) -> tuple[bool, str | None]:
+    def _judge(self, pid: int, channel: socket.socket, report: int, bounds: Bounds) -> tuple[bool, str | None]:
         """Let the tests run to their end or to a limit: whether the solution hung up, and which limit was hit."""
-        program, out, err, report = descriptors
-        ours, theirs = socket.socketpair()
-        with ours:
-            with theirs:
-                own = [program, out, err, theirs.fileno(), *([report] if bounds.shared else [])]
-                runner.tell(self._station.work, own)
-            if bounds.shared:
-                return self._wait_shared(pid, ours, bounds)
-            if self._checker is None:
-                return False, None
-            try:
-                send(self._checker, protocol.GO, [ours.fileno(), report])
-            except OSError:
-                self._drop_checker()
-                return False, None
-        self._fork_ahead()
+        if bounds.shared:
+            return self._wait_shared(pid, channel, bounds)
+        if self._checker is None:
+            return False, None
+        try:
+            send(self._checker, protocol.GO, [channel.fileno(), report])
+        except OSError:
+            self._drop_checker()
+            return False, None
+        channel.close()
         limit = self._wait(pid, bounds)
         if limit is not None:
             os.kill(pid, signal.SIGKILL)
@@ -203,5 +193,6 @@ class Template:
         if work_is_dirty():
             send(self._station.janitor, protocol.CLEAN)
             receive(self._station.janitor)
+            os.chdir(self._station.work)  # the one before is no longer there
             mark_work()
         send(self._station.control, message)

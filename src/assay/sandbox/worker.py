@@ -23,6 +23,7 @@ Key = tuple[str, str, str]
 
 _MOST_REPORT = 1 << 20
 _START_S = 60.0
+_NO_LAYER = "sandbox"
 _ROOT = str(Path(__file__).resolve().parents[2])
 _BOOT = (
     "import sys; sys.path.insert(0, {root!r}); from assay.sandbox.preload import preload; preload(); "
@@ -84,8 +85,7 @@ class Worker:
         self._launch()
         try:
             send(self._template, protocol.SETTINGS + json.dumps(self._content["worker"]).encode())
-            for control in (self._nursery, self._template):
-                self.environment = await asyncio.wait_for(_ready(control), _START_S)
+            self.environment = await asyncio.wait_for(_all_ready(self._nursery, self._template), _START_S)
         except (TimeoutError, OSError) as error:
             await self.stop()
             raise MachineError("a worker of the sandbox does not start", layer="sandbox") from error
@@ -299,6 +299,19 @@ def _read(control: socket.socket) -> bytes:
         return b""
 
 
+async def _all_ready(*controls: socket.socket) -> dict[str, Any]:
+    """Wait for every part of the worker; what the last one says. Raises MachineError: the one that says most, since
+    the other parts merely see an end.
+    """
+    found = await asyncio.gather(*map(_ready, controls), return_exceptions=True)
+    errors = [said for said in found if isinstance(said, BaseException)]
+    if errors:
+        raise next((error for error in errors if getattr(error, "layer", _NO_LAYER) != _NO_LAYER), errors[0])
+    environment = found[-1]
+    assert isinstance(environment, dict)  # noqa: S101  the others were raised
+    return environment
+
+
 async def _ready(control: socket.socket) -> dict[str, Any]:
     """Wait for a part of the worker to be confined. Raises MachineError where it is not."""
     control.setblocking(False)
@@ -314,4 +327,4 @@ async def _ready(control: socket.socket) -> dict[str, Any]:
         failure = json.loads(message[1:])
         text = f"the sandbox cannot be set up: {failure['message']}"
         raise MachineError(text, layer=f"sandbox: {failure['layer']}", errno=failure["errno"])
-    raise MachineError("a worker of the sandbox ended while it was being set up", layer="sandbox")
+    raise MachineError("a worker of the sandbox ended while it was being set up", layer=_NO_LAYER)

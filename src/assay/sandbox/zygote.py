@@ -8,13 +8,15 @@ The janitor keeps what the others gave up: it can mount a fresh work folder and 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import select
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -25,6 +27,7 @@ from assay.sandbox.layers import (
     CONFINED,
     LayerError,
     allow_packages,
+    bound,
     confine_template,
     die_with_parent,
     enter_worker,
@@ -87,6 +90,14 @@ def _tell_failure(control: socket.socket, error: LayerError) -> None:
     send(control, protocol.FAILED + json.dumps(content).encode())
 
 
+def _bound(limits: dict[str, int]) -> None:
+    """The limits of all solutions. Raises LayerError where this machine's own are lower, or there can be none such."""
+    try:
+        bound(limits)
+    except (ValueError, OverflowError) as error:  # how Python tells EPERM and EINVAL of setrlimit
+        raise LayerError("limits", errno.EPERM, f"{limits}: {error}") from error
+
+
 class Janitor:
     """Starts template and nursery, and cleans up after solutions as the template asks."""
 
@@ -107,15 +118,17 @@ class Janitor:
             self._end()
 
     def _serve(self) -> None:
-        requests = self._start()
-        while True:
+        """Answer the template until it or the nursery ends: with half a worker nobody is served."""
+        requests, nursery = self._start()
+        while _speaks(requests, nursery):
             message, _ = receive(requests)
             if message[:1] == protocol.CLEAN:
                 refresh_work()
                 send(requests, protocol.CLEAN)
             elif message[:1] == protocol.SWEEP:
                 requests.close()
-                requests = self._sweep(message[1:])
+                nursery.close()
+                requests, nursery = self._sweep(message[1:])
             else:
                 return
 
@@ -132,30 +145,37 @@ class Janitor:
                 if not os.waitpid(-1, os.WNOHANG)[0]:
                     time.sleep(0.001)
 
-    def _start(self) -> socket.socket:
-        ours, theirs = (_above(end.detach()) for end in pair())
+    def _start(self) -> tuple[socket.socket, socket.socket]:
+        """Make template and nursery; returns what is heard of each: requests, and nothing until it ends."""
+        requests, theirs = (_above(end.detach()) for end in pair())
+        nursery, held = (_above(end.detach()) for end in pair())
         template, checkers = self._controls
         self._children = []
-        self._make(lambda: _run(lambda control: self._template(control, theirs), template, others=checkers), ours)
+        self._make(
+            lambda: _run(lambda control: self._template(control, theirs), template, (checkers, requests, nursery, held))
+        )
+        self._make(lambda: _run(self._nursery, checkers, (template, requests, theirs, nursery)))
         theirs.close()
-        self._make(lambda: _run(self._nursery, checkers, others=template), ours)
-        return ours
+        held.close()
+        return requests, nursery
 
-    def _make(self, role: Callable[[], NoReturn], ours: socket.socket) -> None:
+    def _make(self, role: Callable[[], NoReturn]) -> None:
         child = os.fork()
         if child == 0:
             self._children = []  # it must never end those of its parent
-            ours.close()
             role()
         self._children.append(child)
 
     def _template(self, control: socket.socket, janitor: socket.socket) -> None:
         settings = self._settings
-        allow_packages(settings, settings["packages"])
+        # Tests that share a solution's process need there what they need in their own.
+        shared = settings["test_packages"] if settings["shared"] else ()
+        allow_packages(settings, (*settings["packages"], *shared))
         work = work_folder() if settings["tier"] in CONFINED else settings["work"]
         judge = self._judge_shared() if settings["shared"] else None
+        _bound(settings["limits"])
         self._confine(control)
-        station = Station(control, janitor, settings["profile"], settings["limits"], work, judge)
+        station = Station(control, janitor, settings["profile"], work, judge)
         Template(station).serve()
 
     def _judge_shared(self) -> Callable[[str, Tests], Report]:
@@ -178,7 +198,7 @@ class Janitor:
         if not self._swept:  # after a sweep nobody waits for it
             send(control, protocol.READY + json.dumps(environment).encode())
 
-    def _sweep(self, answer: bytes) -> socket.socket:
+    def _sweep(self, answer: bytes) -> tuple[socket.socket, socket.socket]:
         """End every process but this one, and begin again: only pid 1 of a namespace of its own may do so."""
         if os.getpid() != 1:
             raise AssertionError("outside a namespace of its own this would end processes of others")
@@ -190,17 +210,26 @@ class Janitor:
                 break
         refresh_work()
         self._swept = True
-        requests = self._start()
+        heard = self._start()
         send(self._controls[0], answer)
-        return requests
+        return heard
 
 
-def _run(role: Callable[[socket.socket], None], control: socket.socket, *, others: socket.socket) -> NoReturn:
+def _speaks(requests: socket.socket, nursery: socket.socket) -> bool:
+    """Wait until the template has something to say; False where the nursery has ended."""
+    poll = select.poll()
+    poll.register(requests, select.POLLIN)
+    poll.register(nursery, select.POLLIN)
+    return all(descriptor != nursery.fileno() for descriptor, _ in poll.poll())
+
+
+def _run(role: Callable[[socket.socket], None], control: socket.socket, others: Iterable[socket.socket]) -> NoReturn:
     """Be the template or the nursery. What goes wrong is told where assay listens; it ends the worker either way."""
     code = 70
     try:
         die_with_parent()
-        others.close()
+        for other in others:
+            other.close()
         role(control)
         code = 0
     except LayerError as error:
