@@ -26,7 +26,10 @@ def lines(path: Path, rows: Iterable[Any]) -> Path:
 def lm_row(doc: int, value: float, filter: str = "none", **more: Any) -> dict[str, Any]:
     """One row of lm-eval's log of samples."""
     row = {"doc_id": doc, "doc": {"question": f"q{doc}", "subject": "s"}, "target": f"t{doc}"}
-    row |= {"arguments": {"gen_args_0": {"arg_0": f"Q: q{doc}\nA:", "arg_1": {"until": ["\n"]}}}, "resps": [[f"r{doc}"]]}
+    row |= {
+        "arguments": {"gen_args_0": {"arg_0": f"Q: q{doc}\nA:", "arg_1": {"until": ["\n"]}}},
+        "resps": [[f"r{doc}"]],
+    }
     row |= {"filtered_resps": [f"r{doc}"], "filter": filter, "metrics": ["exact_match"], "doc_hash": f"h{doc}"}
     return {**row, "exact_match": value, **more}
 

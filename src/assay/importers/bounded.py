@@ -160,12 +160,19 @@ class Archive:
         self.path = path
         try:
             self._file: IO[bytes] = path.open("rb")
+        except OSError as error:
+            raise refuse(path, f"cannot be read: {error.strerror}") from None
+        try:
             self._zip = ZipFile(self._file)
             infos = self._zip.infolist()
-        except (BadZipFile, OSError, ValueError, NotImplementedError, EOFError, UnicodeDecodeError) as error:
+            self._entries = {info.filename: info for info in infos}
+            self._check(infos)
+        except (BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
+            self._file.close()
             raise refuse(path, f"not a zip that can be read: {error}") from None
-        self._entries = {info.filename: info for info in infos}
-        self._check(infos)
+        except ConfigError:
+            self._file.close()
+            raise
 
     def _check(self, infos: list[ZipInfo]) -> None:
         if len(infos) > MOST_ENTRIES:

@@ -6,6 +6,7 @@ as well: what EvalPlus's pass@1 counts. A program that ran out of time has faile
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from assay.importers.base import CellFacts, Claim, MetricFacts, Row, Source, Tas
 from assay.importers.bounded import items, mapping, number, part, read_json, refuse, word
 from assay.importers.registry import Importer
 from assay.records import Completion, Outcome, Sample
+from assay.run.imported import differs
 
 TOOL = "evalplus"
 _ENDING = "_eval_results.json"
@@ -40,7 +42,8 @@ def read(path: Path) -> Source:
         for name, solutions in problems.items():
             yield from _rows(file, name, solutions)
 
-    plus = any(isinstance(row, Row) and "plus" in row.metrics for row in rows())
+    sound = [row for row in rows() if isinstance(row, Row)]
+    plus = any("plus" in row.metrics for row in sound)
     digest = word(content.get("hash"))
     return Source(
         tool=TOOL,
@@ -59,7 +62,7 @@ def read(path: Path) -> Source:
         },
         cells=(CellFacts(model, "verbatim@1", task),),
         rows=rows,
-        claims=tuple(_claims(content)),
+        claims=tuple(_claims(file, content, sound)) if sound else (),
     )
 
 
@@ -145,11 +148,30 @@ def _row(name: str, epoch: int, solution: Mapping[str, Any]) -> Row:
     )
 
 
-def _claims(content: Mapping[str, Any]) -> Iterator[Claim]:
-    """The tool's own pass@1; pass@k for larger k is an estimate over solutions, not a mean of them."""
+def _claims(file: Path, content: Mapping[str, Any], rows: list[Row]) -> Iterator[Claim]:
+    """The tool's own pass@k, computed again here: it weights every problem alike, and takes k of its solutions.
+
+    Raises ConfigError where the solutions beside it give another number.
+    """
+    totals = Counter(row.sample.id for row in rows)
+    alike = len(set(totals.values())) == 1
     for name in ("plus", "base"):
+        passed = Counter(dict.fromkeys(totals, 0))
+        passed.update(row.sample.id for row in rows if row.metrics.get(name))
         for key, value in part(content, "pass_at_k", name).items():
-            if (told := number(value)) is not None:
-                first = key == "pass@1"
-                why = "" if first else f"{key} is estimated from several solutions of a problem"
-                yield Claim(0, name if first else f"{name} {key}", told, mean=first, why=why)
+            told, k = number(value), key.removeprefix("pass@")
+            if told is None or not k.isascii() or not k.isdigit():
+                continue
+            ours = _pass_at(list(totals.values()), [passed[problem] for problem in totals], int(k[:9]))
+            if ours is None or differs(told, ours):
+                given = "cannot give it" if ours is None else f"give {ours:.6g}"
+                raise refuse(file, f"EvalPlus reports {key} of {name} {told:.6g}, and the solutions beside it {given}")
+            if key == "pass@1" and alike:
+                yield Claim(0, name, told)
+
+
+def _pass_at(counts: list[int], passes: list[int], k: int) -> float | None:
+    """The mean of pass@k over problems; None where a problem has fewer than k solutions."""
+    from assay.stats.passk import pass_at_k
+
+    return float(pass_at_k(counts, passes, k).mean()) if 0 < k <= min(counts) else None

@@ -238,7 +238,7 @@ class _Scan:
         if wrong := malformed(row):
             return Problem(wrong, str(self.path), line, allowed="a row of lm-eval's log of samples")
         task, filter_, name = self.task, filter_of(row), shown(row["doc_id"])
-        if filter_ not in task.filters and task.filters != [NONE]:
+        if filter_ not in task.filters:
             allowed = ", ".join(task.filters)
             return Problem(f"the filter {filter_!r} is not one of the results'", str(self.path), line, allowed=allowed)
         bit = self.filters.setdefault(filter_, len(self.filters))

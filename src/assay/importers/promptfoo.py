@@ -140,11 +140,8 @@ def _wrong(file: _File, item: Any) -> str | None:
     if not isinstance(item.get("success"), bool):
         return "success is missing, or neither true nor false"
     provider = item.get("provider")
-    names = {
-        part(item, "provider").get("id"),
-        part(item, "provider").get("label"),
-        provider if isinstance(provider, str) else None,
-    }
+    body = part(item, "provider")
+    names = [body.get("id"), body.get("label"), provider]
     if _provider(file.columns[cell]) not in names:
         return f"is of another provider than its column, {_provider(file.columns[cell])[:60]!r}"
     return None
