@@ -7,11 +7,9 @@ import contextlib
 import errno
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from assay.sandbox.execution import Execution, Limits, Program, Settings, Status
 from assay.sandbox.pool import Pool, scaled, usable_cores
 from assay.sandbox.probes import best_tier
 from assay.sandbox.worker import key_of
+from support.attacks_disturbing import HONEST_FORK
 from support.gauntlet import descendants
 from support.watching import memory
 
@@ -32,8 +31,7 @@ TIER = best_tier()
 TESTS = "assert candidate(1) == 2\nassert candidate(20) == 21\n"
 RIGHT = "def f(x):\n    return x + 1\n"
 LOOPS = "def f(x):\n    while True:\n        pass\n"
-SLEEPS = "import time\ndef f(x):\n    time.sleep(0.6)\n    return x + 1\n"
-SHORT = Limits(cpu_s=0.3, wall_s=1.0)
+SHORT = Limits(cpu_s=0.3, wall_s=20.0)  # on a busy machine CPU time can be slow to come
 
 pytestmark = pytest.mark.skipif(TIER == "none", reason="no tier can be had on this machine")
 
@@ -102,17 +100,15 @@ def test_every_way_to_end():
 
 
 def test_the_last_way_to_end_is_too_late():
-    sleeps = "import time\ndef f(x):\n    time.sleep(99)\n"
     late = "def f(x):\n    while x > 1:\n        pass\n    return 0\n"
-    found = run(program(LOOPS), program(sleeps), program(late), settings=Settings(TIER, limits=SHORT))
-    assert [(execution.status, execution.timeout) for execution in found] == [
-        ("timeout", "cpu"),
-        ("timeout", "wall"),
-        ("failed", "cpu"),  # a test had failed by then
-    ]
-    assert [execution.retried for execution in found] == [True, True, False]
-    assert found[0].cpu_s >= 0.3 * 0.5
-    assert found[1].cpu_s < 0.3
+    loops, failed = run(program(LOOPS), program(late), settings=Settings(TIER, limits=SHORT))
+    assert (loops.status, loops.timeout, loops.retried) == ("timeout", "cpu", True)
+    assert (failed.status, failed.timeout, failed.retried) == ("failed", "cpu", False)  # a test had failed by then
+    assert loops.cpu_s >= 0.3 * 0.5
+    sleeps = "import time\ndef f(x):\n    time.sleep(99)\n"
+    (asleep,) = run(program(sleeps), settings=Settings(TIER, limits=Limits(wall_s=0.5)))
+    assert (asleep.status, asleep.timeout, asleep.retried) == ("timeout", "wall", True)
+    assert asleep.cpu_s < 0.5
 
 
 def test_tests_that_never_end():
@@ -291,83 +287,6 @@ def test_a_call_can_be_given_up():
     assert cancelled
 
 
-@pytest.mark.parametrize("tier", ["full", "reduced", "none"])
-def test_a_pool_that_is_closed_while_busy_leaves_nothing(tier: Any):
-    async def close() -> list[asyncio.Task[Execution]]:
-        async with Pool(Settings(tier), 2) as pool:
-            tasks = [asyncio.create_task(pool.run(program(LOOPS, TESTS + f"# {number}"))) for number in range(6)]
-            await asyncio.sleep(0.3)
-            assert len(descendants(os.getpid())) > before
-        return tasks
-
-    before = len(descendants(os.getpid()))
-    tasks = asyncio.run(close())
-    assert all(task.cancelled() for task in tasks)
-    assert len(descendants(os.getpid())) == before
-
-
-def _children(parent: int) -> list[int]:
-    below = set(descendants(parent))
-    return sorted(below.difference(*(descendants(child) for child in below)))
-
-
-def _part(tier: str, name: str) -> int:
-    """The process of the only worker that plays this part."""
-    (outermost,) = _children(os.getpid())
-    (janitor,) = _children(outermost) if tier == "full" else (outermost,)
-    template, nursery = _children(janitor)
-    parts = {"launcher": outermost, "janitor": janitor, "template": template, "nursery": nursery}
-    return _children(nursery)[0] if name == "checker" else parts[name]
-
-
-PARTS = [
-    *(("full", name) for name in ("launcher", "janitor", "template", "nursery", "checker")),
-    *(("reduced", name) for name in ("janitor", "template", "nursery", "checker")),
-]
-
-
-async def _lose(tier: Any, name: str, times: int, solution: str) -> tuple[Execution, Execution]:
-    """What becomes of a program while one of the worker's processes is killed so many times, and of the next."""
-    async with Pool(Settings(tier), 1) as pool:
-        assert (await pool.run(program(RIGHT))).passed
-        task = asyncio.create_task(pool.run(program(solution)))
-        for _ in range(times):
-            await asyncio.sleep(0.5)
-            if not task.done():
-                with contextlib.suppress(ValueError, IndexError):  # not all of it runs at the moment
-                    os.kill(_part(tier, name), signal.SIGKILL)
-        return await asyncio.wait_for(task, 60), await pool.run(program(RIGHT))
-
-
-@pytest.mark.parametrize(("tier", "name"), PARTS)
-def test_a_worker_is_lost_in_the_middle_of_an_attempt(tier: str, name: str):
-    """Whichever of its processes ends: nobody's score. The attempt is tried again."""
-    execution, after = asyncio.run(_lose(tier, name, 1, SLEEPS))
-    assert (execution.status, execution.retried) == ("passed", False)
-    assert after.passed
-    assert descendants(os.getpid()) == []
-
-
-def test_a_worker_that_is_lost_again_and_again():
-    execution, after = asyncio.run(_lose(TIER, "template", 20, "import time\ndef f(x):\n    time.sleep(9)\n"))
-    assert (execution.status, execution.passed) == ("sandbox_error", False)
-    assert execution.failure is not None
-    assert execution.failure.kind == "WorkerLost"
-    assert after.passed
-    assert descendants(os.getpid()) == []
-
-
-@pytest.mark.parametrize(("tier", "name"), PARTS)
-def test_a_worker_that_is_lost_while_nothing_runs(tier: Any, name: str):
-    async def lose() -> list[Execution]:
-        async with Pool(Settings(tier), 1) as pool:
-            assert (await pool.run(program(RIGHT))).passed
-            os.kill(_part(tier, name), signal.SIGKILL)
-            return [await pool.run(program(RIGHT, tests)) for tests in (TESTS, TESTS + "# another")]
-
-    assert [execution.status for execution in asyncio.run(lose())] == ["passed", "passed"]
-
-
 @pytest.mark.parametrize(
     ("limits", "layer", "code"),
     [
@@ -408,6 +327,14 @@ def test_a_tier_with_processes_needs_namespaces():
     with pytest.raises(MachineError) as caught:
         run(program(RIGHT), settings=Settings("reduced", profile="fork-allowed"))
     assert caught.value.layer == "sandbox: processes"
+
+
+@pytest.mark.skipif(TIER != "full", reason="processes are for the tier `full` alone")
+def test_solutions_may_be_allowed_to_start_processes():
+    allowed = Settings("full", profile="fork-allowed")
+    strict, *forked = (run(program(HONEST_FORK), settings=settings)[0] for settings in (Settings("full"), allowed))
+    assert strict.status == "failed"
+    assert [(execution.status, execution.forgeable) for execution in forked] == [("passed", False)]
 
 
 def test_a_package_that_is_not_installed():
@@ -473,40 +400,6 @@ def test_two_pools_at_once():
     assert [execution.tier for execution in asyncio.run(both())] == [TIER, "reduced", TIER, "reduced"]
 
 
-def test_an_assay_that_is_killed_takes_its_workers_along():
-    code = (
-        "import asyncio, sys\nfrom assay.sandbox.pool import Pool\nfrom assay.sandbox.execution import *\n"
-        "async def main():\n"
-        f"    async with Pool(Settings({TIER!r}, limits=Limits(cpu_s=2, wall_s=3)), 1) as pool:\n"
-        f"        task = asyncio.create_task(pool.run(Program({LOOPS!r}, {TESTS!r}, 'f')))\n"
-        "        await asyncio.sleep(0.5)\n        print('busy', flush=True)\n        await task\n"
-        "asyncio.run(main())\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "busy\n"
-        below = descendants(process.pid)
-        assert len(below) >= 4
-        process.kill()
-    assert _gone(below, 20.0)
-
-
-def _gone(processes: list[int], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if not any(_alive(pid) for pid in processes):
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 @pytest.mark.parametrize("packages", [(), ("numpy",)])
 def test_a_worker_is_small(packages: tuple[str, ...]):
     async def measured() -> float:
@@ -519,6 +412,14 @@ def test_a_worker_is_small(packages: tuple[str, ...]):
     size = asyncio.run(measured())
     print(f"{size:.1f} MiB a worker with {packages or 'the standard library'}")
     assert 1 < size <= 60
+
+
+def test_the_pool_loads_little():
+    code = "import sys, assay.sandbox.pool\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert loaded.isdisjoint({"numpy", "click", "pydantic", "yaml", "jinja2", "duckdb", "assay.cli", "assay.session"})
+    assert {name.split(".")[1] for name in loaded if name.startswith("assay.")} == {"errors", "sandbox", "version"}
 
 
 def test_how_many_workers_there_are():

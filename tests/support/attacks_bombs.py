@@ -150,7 +150,15 @@ acts = {"stderr": flood(2), "stderr far": lambda: os.pwrite(2, b"x", 1 << 40)}
         _THREADS.replace("@STACK@", "32 << 10").replace("@MOST@", "2000"),
         refused=_NO_THREAD,
         heavy=True,
-        tiers=("full",),  # in the other, memory alone bounds them
+        tiers=("full",),
+    ),
+    program(
+        "threads that memory alone bounds",
+        _THREADS.replace("@STACK@", "32 << 10").replace("@MOST@", "20_000").replace("found=", "ended="),
+        "failed",
+        "timeout",  # Python waits for ever for a thread that got no memory
+        hangs=True,
+        tiers=("reduced",),
     ),
     acts(
         "descriptors",

@@ -13,7 +13,7 @@ DISTURBING = [
         "def f(x):\n    while True: pass\n",
         "timeout",
         hangs=True,
-        expected={"timeout": "cpu", "retried": True},
+        expected={"retried": True},
     ),
     program("loops at load", "while True: pass\n", "timeout", hangs=True),
     program("loops in C", "import re\ndef f(x):\n    re.match('(a+)+$', 'a' * 64 + 'b')\n", "timeout", hangs=True),

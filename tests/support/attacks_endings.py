@@ -216,6 +216,12 @@ def f(x):
     program("KeyboardInterrupt", "def f(x):\n    raise KeyboardInterrupt\n", "exited"),
     program("KeyboardInterrupt at load", "raise KeyboardInterrupt\n", "exited"),
     program("os.abort", "def f(x):\n    os.abort()\n", "crashed", expected={"signal": "SIGABRT"}),
+    program(
+        "kills itself by a signal without a name",
+        "def f(x):\n    os.kill(os.getpid(), 40)\n",
+        "crashed",
+        expected={"signal": "SIG40"},
+    ),
     program("kills itself", "def f(x):\n    os.kill(os.getpid(), 9)\n", "crashed", expected={"signal": "SIGKILL"}),
     program(
         "raises an alarm",

@@ -16,12 +16,12 @@ from typing import Any
 from assay.errors import MachineError
 from assay.sandbox import protocol
 from assay.sandbox.execution import WALL_FACTOR, Execution, Failure, Limits, Program, Settings, Status
+from assay.sandbox.judgement import judged, read_report
 from assay.sandbox.messages import anonymous_file, contents, pair, send
 
 Key = tuple[str, str, str]
 """Programs of equal key are judged by the same checker."""
 
-_MOST_REPORT = 1 << 20
 _START_S = 60.0
 _NO_LAYER = "sandbox"
 _ROOT = str(Path(__file__).resolve().parents[2])
@@ -48,6 +48,14 @@ class _Job:
     out: int
     err: int
     report: int
+
+    def settle(self, execution: Execution) -> None:
+        if not self.future.done():
+            self.future.set_result(execution)
+
+    def fail(self, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
 
     def close(self) -> None:
         for descriptor in (self.out, self.err, self.report):
@@ -171,14 +179,14 @@ class Worker:
         result = protocol.RESULT.unpack(message[1:])
         if not result[-1]:
             self.key = None
-        execution = self._execution(job, result)
-        job.close()
-        if job.future.done():
-            return
-        if execution is None:
-            job.future.set_exception(WorkerLost())
+        try:
+            execution = self._execution(job, result)
+        except Exception as error:  # whoever waits must hear of it
+            job.fail(error)
         else:
-            job.future.set_result(execution)
+            job.fail(WorkerLost()) if execution is None else job.settle(execution)
+        finally:
+            job.close()
 
     def _lose(self) -> None:
         """Nothing more will come: every program that was given is lost."""
@@ -188,14 +196,13 @@ class Worker:
         while self._jobs:
             job = self._jobs.popleft()
             job.close()
-            if not job.future.done():
-                job.future.set_exception(WorkerLost())
+            job.fail(WorkerLost())
 
     def _execution(self, job: _Job, result: tuple[Any, ...]) -> Execution | None:
         """What became of a job; None where its checker was lost, which says nothing of it."""
         status, user, system, peak, wall, limit, confined, killed, checker = result
-        report = _report(job.report)
-        if report is None and not (limit or checker or job.program.shared):
+        report, fault = read_report(job.report)
+        if report is None and not (fault or limit or checker or job.program.shared):
             return None
         out, out_cut = _text(job.out, self._limits.output_kb << 10)
         err, err_cut = _text(job.err, self._limits.output_kb << 10)
@@ -209,12 +216,15 @@ class Worker:
             wall_s=round(wall, 6),
             memory_mb=round(peak / 1024, 1),
             exit_code=os.WEXITSTATUS(status) if os.WIFEXITED(status) and not killed else None,
-            signal=signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) and not killed else None,
+            signal=_signal(os.WTERMSIG(status)) if os.WIFSIGNALED(status) and not killed else None,
             tier=self._settings.tier,
             forgeable=job.program.shared or self._settings.tier == "none",
         )
         if not confined:
             return replace(measured, failure=Failure("NotConfined", f"the solution was not confined: {err.strip()}"))
+        if fault and not limit:  # a solution that shares its tests' process can write a report itself
+            status = Status.VIOLATION if job.program.shared else Status.SANDBOX_ERROR
+            return replace(measured, status=status, failure=Failure("ReportError", fault))
         return judged(measured, report)
 
     async def stop(self) -> None:
@@ -232,47 +242,12 @@ class Worker:
             process.wait()
 
 
-def judged(measured: Execution, report: protocol.Report | None) -> Execution:
-    """What was measured from outside, with what the checker found.
-
-    The checker alone can say that tests were passed; how a process ended, only the kernel. A solution that had failed
-    a test before its time ran out has failed, and one that ended by itself ended as its exit status says.
-    """
-    if report is None:
-        if measured.timeout:
-            return replace(measured, status=Status.TIMEOUT)
-        if measured.signal or measured.exit_code is not None:
-            return replace(measured, status=_ended(measured))
-        return replace(measured, failure=Failure("NoReport", "the checker left no report"))
-    failure = report.get("failure")
-    found = replace(
-        measured,
-        status=Status(report["status"]),
-        compiled=report.get("compiled"),
-        loaded=report.get("loaded"),
-        tests_passed=report.get("tests_passed", 0),
-        tests_run=report.get("tests_run", 0),
-        tests_total=report.get("tests_total"),
-        failure=Failure(**failure) if failure else None,
-    )
-    failed = found.tests_passed < found.tests_run
-    if measured.timeout:
-        return replace(found, status=Status.FAILED if failed else Status.TIMEOUT)
-    if found.status is Status.EXITED:
-        return replace(found, status=_ended(measured))
-    return found
-
-
-def _ended(measured: Execution) -> Status:
-    return Status.CRASHED if measured.signal else Status.EXITED
-
-
-def _report(descriptor: int) -> protocol.Report | None:
-    content, cut = contents(descriptor, _MOST_REPORT)
-    if not content or cut:
-        return None
-    report: protocol.Report = json.loads(content)
-    return report
+def _signal(number: int) -> str:
+    """A signal's name; those for real time have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"
 
 
 def _text(descriptor: int, limit: int) -> tuple[str, bool]:
