@@ -37,6 +37,11 @@ def problems(text):
         ("defaults: {margin: 0.1}\ntasks:\n  a: {margn: 1}", "p.yaml:4: tasks.a.margn: unknown key"),
         ("defaults: {margin: 0.1}\nallow: [promt]", "did you mean 'prompt'?"),
         ("defaults: {margin: 0.1}\nallow: [samples]", "allow[0]"),
+        (
+            "defaults: {margin: 0.1}\nsequential: {block: 0}",
+            "sequential.block: must be a whole number from 1 on, not 0",
+        ),
+        ("defaults: {margin: 0.1}\nsequential: {stop: loss}", "did you mean 'stop_on'?"),
         ("tasks: {a: {margin: 0.1}, b: {}}", "no margin for b"),
         ("defaults: {margin: 0.1}\nrule: points", "must be interval or point"),
         ("defaults: {margin: 0.1}\noutcomes: {infra_error: 2}", "a share from 0 to 1"),
@@ -62,8 +67,10 @@ def test_what_means_the_same_has_one_digest():
 
 
 def test_a_result_keeps_all_of_it():
-    held = parse(policy(0.01, tasks={"gsm8k": {"tier": "critical", "relative_margin": 0.02}}))
-    assert parse(held.to_json()["content"]).digest == held.digest
+    for more in ({}, {"sequential": {}}, {"sequential": {"block": 50, "stop_on": "loss"}}):
+        held = parse(policy(0.01, tasks={"gsm8k": {"tier": "critical", "relative_margin": 0.02}}, **more))
+        assert parse(held.to_json()["content"]).digest == held.digest
+        assert ("sequential" in held.content) == bool(more)
 
 
 def test_a_tasks_own_margin_goes_before_a_default_of_the_other_kind():

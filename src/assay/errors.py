@@ -176,8 +176,10 @@ class SecretFound(EvidenceError):
 class Incomparable(AssayError):
     """A run could not be decided against its baseline, so it is not begun: the gate's verdict, in its words."""
 
-    def __init__(self, verdict: str, reasons: str, exit_code: int, failure_class: FailureClass | None) -> None:
-        super().__init__(f"{verdict}: {reasons}", hint="nothing was asked")
+    def __init__(
+        self, verdict: str, reasons: Iterable[str], exit_code: int, failure_class: FailureClass | None
+    ) -> None:
+        super().__init__("\n".join([verdict, *reasons]), hint="nothing was asked and nothing written")
         self.exit_code = exit_code
         self.failure_class = failure_class
 

@@ -14,9 +14,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assay.errors import AssayError, ConfigError, EvidenceError
+from assay.evidence import deciding
+from assay.evidence.deciding import Until
 from assay.evidence.manifest import layers, read_manifest, refuse_secrets, seal, set_aside
 from assay.evidence.verify import Finding, verify
 from assay.files import pretty, read_json, write_atomic
@@ -36,9 +38,13 @@ from assay.run.requests import Requests
 from assay.run.results import SCHEMA, results
 from assay.run.scores import ScoreIndex, Scorers, Scoring, current, planned
 from assay.run.state import State
+from assay.run.until import over
 from assay.spec.load import load_located, parse
 from assay.spec.locations import Locations
 from assay.spec.schema import Spec
+
+if TYPE_CHECKING:
+    from assay.gates.policy import Policy
 
 Progress = Callable[[str, int], None]
 
@@ -65,6 +71,11 @@ class Run:
         if self._folder.results.exists():
             return read_json(self._folder.results, SCHEMA)
         return results(self._folder, self.plan, self._state)
+
+    @property
+    def decision(self) -> dict[str, Any] | None:
+        """The verdict (`assay.gate.v1`) that a run was evaluated until; None where it was not, or is not sealed."""
+        return deciding.decision(self._folder)
 
     @property
     def report(self) -> Path:
@@ -136,7 +147,8 @@ class Options:
     typed, for the evidence; `workers`: how many programs a sandbox runs at once, by default one a core;
     `allow_secrets`: digests of what looks like a secret in the evidence and is none; `place`: the folder whose git
     work tree the evidence names as its source, by default the process's; `compact`: whether the journal is kept as
-    Parquet too (`keep`) or only (`drop`), by default `keep` for a run of 100,000 attempts and more.
+    Parquet too (`keep`) or only (`drop`), by default `keep` for a run of 100,000 attempts and more; `until`: what the
+    run is held against while it goes on, to stop when that is decided.
     """
 
     out: Path | None = None
@@ -147,6 +159,7 @@ class Options:
     allow_secrets: Sequence[str] = ()
     place: Path | None = None
     compact: Mode = "auto"
+    until: Until | None = None
 
 
 def evaluate(
@@ -157,16 +170,21 @@ def evaluate(
     retry_errors: bool = False,
     watch: Watch | None = None,
     progress: Progress | None = None,
+    until_decided: Policy | str | Path | Mapping[str, Any] | None = None,
+    baseline: Run | str | Path | None = None,
 ) -> Run:
     """Plan, run, score and seal what a spec asks for; the same plan asked again is resumed.
 
     `spec`: a file's path, or the same content as a mapping. `out` defaults to `runs/<name>-<plan digest, 8 hex>`.
+    `until_decided` (a policy) and `baseline` (a sealed run): ask in blocks, and stop as soon as the policy decides;
+    `Run.decision` is the verdict. Incomparable is raised where it could not, and nothing was asked.
     Raises ConfigError (nothing was written), MachineError, BudgetExhausted or Interrupted (what is finished is kept
     and asking again goes on).
     """
     asked, where = read_spec(spec)
     place = Path(spec).absolute().parent if isinstance(spec, str | Path) else None
-    options = Options(Path(out) if out else None, fresh, retry_errors, place=place)
+    until = deciding.given(until_decided, baseline.path if isinstance(baseline, Run) else baseline)
+    options = Options(Path(out) if out else None, fresh, retry_errors, place=place, until=until)
     return carry_out(build(asked, where, progress), asked, options, watch, progress)
 
 
@@ -177,6 +195,11 @@ def read_spec(spec: Spec | str | Path | Mapping[str, Any]) -> tuple[Spec, Locati
     if isinstance(spec, Mapping):
         return parse(spec)
     return load_located(Path(spec))
+
+
+def resuming(command: Sequence[str]) -> str:
+    """The command that goes on with a run: what was typed, less what would start over."""
+    return shlex.join(word for word in command if word != "--fresh")
 
 
 def run_path(plan: Plan, out: Path | None) -> Path:
@@ -194,17 +217,21 @@ def carry_out(
     """Run, score and seal a plan, or go on where an earlier process stopped."""
     plan = draft.plan
     folder = RunFolder(run_path(plan, options.out))
+    deciding.check(plan, options.until, retry_errors=options.retry_errors)
     _prepare(folder, draft, fresh=options.fresh)
     with folder.lock():
         state = State.read(folder, plan)
         sealed = folder.manifest.exists()
+        deciding.hold(folder, plan, state, options.until, done=sealed and not options.retry_errors)
         if sealed and not (options.retry_errors and state.errors()):
             if progress:
-                progress(f"{folder.path} is finished and sealed already; --fresh starts over", 0)
+                progress(f"{folder.path} {deciding.ended(folder)} and sealed already; --fresh starts over", 0)
+            deciding.conclude(folder, options.until)
             return Run(folder.path, plan)
         _fetch(draft, state, progress)
         set_aside(folder)
         _work(folder, draft, spec, options, state, watch)
+        deciding.conclude(folder, options.until)
     return Run(folder.path, plan)
 
 
@@ -251,7 +278,8 @@ def _work(
 ) -> None:
     plan = draft.plan
     events = EventLog(next_log(folder.path, folder.sealed()))
-    execution = Execution(folder, plan, spec, draft.models, state, events, watch)
+    pace = deciding.pace(folder, plan, state, options.until, options.workers, events, watch)
+    execution = Execution(folder, plan, spec, draft.models, state, events, watch, pace)
     try:
         wait_for(execution.run())
         say = watch.stage if watch else _silence
@@ -264,7 +292,7 @@ def _work(
     except AssayError as error:
         events.emit("stopped", error=type(error).__name__, message=error.message)
         if options.command:
-            error.hint = f"what is finished is kept in {folder.path}; to resume: {shlex.join(options.command)}"
+            error.hint = f"what is finished is kept in {folder.path}; to resume: {resuming(options.command)}"
         # What is finished can be looked at; where even that fails, the first error is the one to tell.
         with suppress(AssayError, OSError):
             _derive(folder, plan, State.read(folder, plan), planned(plan))
@@ -279,6 +307,7 @@ def _work(
         allow=options.allow_secrets,
         place=options.place,
         compact=options.compact,
+        parents=options.until.parents if options.until else (),
     )
 
 
@@ -342,7 +371,7 @@ def carry_out_samples(
             _copy_and_score(folder, plan, found, options, watch)
         except AssayError as error:
             if options.command:
-                kept = f"what is finished is kept in {folder.path}; to resume: {shlex.join(options.command)}"
+                kept = f"what is finished is kept in {folder.path}; to resume: {resuming(options.command)}"
                 error.hint = f"{error.hint}\n  {kept}" if error.hint else kept
             raise
         seal(
@@ -386,7 +415,7 @@ def score(path: str | Path, scorers: Scorers | None = None, *, command: Sequence
         state = State.read(folder, run.plan)
         _derive(folder, run.plan, state, scorers if scorers is not None else planned(run.plan))
         write_report(folder.path, run.plan)
-        if state.finished == len(run.plan):
+        if over(folder, run.plan, state):
             seal(folder, run.plan, command=command, environment=environment)
     return open(path)
 
@@ -432,7 +461,7 @@ def seal_run(
         if folder.manifest.exists():
             raise ConfigError(f"{folder.path} is sealed already", hint="what is sealed is never rewritten")
         state = State.read(folder, plan)
-        if state.finished < len(plan):
+        if not over(folder, plan, state):
             raise ConfigError(f"{folder.path} is not finished: {state.finished} of {len(plan)} attempts have ended")
         scorers = current(folder, plan)
         if redact:

@@ -45,6 +45,16 @@ if TYPE_CHECKING:
 @click.option("--retry-errors", is_flag=True, help="Ask again what a sealed run recorded as errors.")
 @click.option("--allow-secret", "allow", multiple=True, metavar="DIGEST", help="Seal in spite of this finding.")
 @compact_option
+@click.option(
+    "--until-decided",
+    "policy",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="POLICY",
+    help="Stop as soon as this policy decides against --baseline.",
+)
+@click.option("--baseline", type=click.Path(path_type=Path, file_okay=False), help="The sealed run to decide against.")
+@click.option("--baseline-model", metavar="NAME", help="Of the baseline, only this model's cells.")
+@click.option("--baseline-prompt", metavar="NAME", help="Of the baseline, only this prompt's cells.")
 @click.option("--plan-only", is_flag=True, help="Print the plan and stop.")
 @json_option
 def eval_(
@@ -57,6 +67,10 @@ def eval_(
     retry_errors: bool,
     allow: tuple[str, ...],
     compact: Mode,
+    policy: Path | None,
+    baseline: Path | None,
+    baseline_model: str | None,
+    baseline_prompt: str | None,
     plan_only: bool,
     as_json: bool,
     **options: Any,
@@ -70,10 +84,18 @@ def eval_(
         assay eval -m smollm2-135m -t arc_easy -t gsm8k --limit 50 --few-shot 3 --seed 42
 
     Asking again for the same plan resumes it.
+
+    
+        assay eval candidate.yaml --until-decided policy.yaml --baseline runs/baseline
+
+    asks in blocks and stops as soon as the candidate is decided to be no worse, or worse; the verdict is the exit code.
     """
     from assay.cli.progress import Download, watch
+    from assay.evidence.deciding import given as held_against
     from assay.plan.build import build
     from assay.session import Options, carry_out
+
+    until = held_against(policy, baseline, baseline_model, baseline_prompt)
 
     given = {key: value for key, value in options.items() if value is not None and value != ()}
     asked, where = _read(spec, models, tasks, prompts, given)
@@ -81,10 +103,14 @@ def eval_(
     draft = build(asked, where, download)
     for text in draft.notes:
         note(f"note: {text}")
+    if until:
+        until.refuse(draft.plan)
     if plan_only:
         return _print_plan(draft, as_json=as_json)
     place = spec.absolute().parent if spec else None
-    settings = Options(out, fresh, retry_errors, shown_command(), allow_secrets=allow, place=place, compact=compact)
+    settings = Options(
+        out, fresh, retry_errors, shown_command(), allow_secrets=allow, place=place, compact=compact, until=until
+    )
     run = carry_out(draft, asked, settings, watch(), download)
     return print_run(run, as_json=as_json)
 
@@ -128,21 +154,31 @@ def print_run(run: Any, *, as_json: bool) -> int:
     """Show a run's results and where they are; returns the exit code."""
     from assay.report.table import table
 
-    results = run.results
+    results, decision = run.results, run.decision
     console(err=as_json).print(table(results))
+    document = {
+        "schema": "assay.eval.v1",
+        "run": str(run.path),
+        "report": str(run.report),
+        "sealed": run.sealed,
+        "results": results,
+    }
     if as_json:
-        print_json(
-            {
-                "schema": "assay.eval.v1",
-                "run": str(run.path),
-                "report": str(run.report),
-                "sealed": run.sealed,
-                "results": results,
-            }
-        )
+        print_json({**document, "decision": decision} if decision else document)
     else:
         click.echo(f"\nrun:    {run.path} ({'sealed' if run.sealed else 'not sealed'})\nreport: {run.report}")
-    return exit_code(results)
+    return exit_code(results) if decision is None else _decided(decision, as_json=as_json)
+
+
+def _decided(decision: dict[str, Any], *, as_json: bool) -> int:
+    """Show the verdict that a run was evaluated until; returns its exit code."""
+    from assay.cli.gate import say, summarise
+
+    summarise(decision)
+    if not as_json:
+        click.echo()
+        say(decision)
+    return int(decision["exit_code"])
 
 
 def exit_code(results: dict[str, Any]) -> int:

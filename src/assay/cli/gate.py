@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,22 +169,34 @@ def _shown(file: Path, policy: Any, *, as_json: bool) -> int:
 def _told(result: GateResult, runs: list[tuple[Path, Evidence]], junit: Path | None, *, as_json: bool) -> int:
     """Keep the result, show it, and end with its exit code."""
     from assay.evidence.verdict_files import keep
-    from assay.report.verdict import junit_xml, markdown
+    from assay.report.verdict import junit_xml
 
     document = result.to_json()
     kept = keep(document, *runs[-1])
     if junit is not None:
         _write(junit, junit_xml(document))
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        _append(Path(summary), markdown(document))
+    summarise(document)
     if as_json:
         print_json(document)
     else:
-        click.secho(result.verdict.value, fg=_COLOURS.get(result.verdict.value, "red"), bold=True)
-        for reason in document["reasons"]:
-            click.echo(f"  {reason}")
+        say(document)
     note(f"verdict: {kept}" if kept else "not kept: only a sealed run has a place for verdicts")
     return result.exit_code
+
+
+def say(document: Mapping[str, Any]) -> None:
+    """Show a verdict and its reasons to a person."""
+    click.secho(document["verdict"], fg=_COLOURS.get(document["verdict"], "red"), bold=True)
+    for reason in document["reasons"]:
+        click.echo(f"  {reason}")
+
+
+def summarise(document: Mapping[str, Any]) -> None:
+    """Add a verdict to the summary of the CI job, where there is one."""
+    from assay.report.verdict import markdown
+
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        _append(Path(summary), markdown(document))
 
 
 def _write(path: Path, text: str) -> None:

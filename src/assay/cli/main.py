@@ -20,6 +20,7 @@ COMMANDS = {
         "assay.cli.compare:compare",
         "Show how two sealed runs differ: a table, and a page with every flip.",
     ),
+    "board": ("assay.cli.board:board", "Rank the cells of sealed runs: means, intervals, and who may be best."),
     "gate": ("assay.cli.gate:gate", "Decide on sealed runs by a policy: fit, no worse, no false alarm."),
     "seal": ("assay.cli.seal:seal", "Seal a finished run, letting findings pass or taking secrets out."),
     "sign": ("assay.cli.sign:sign", "Sign a sealed run or a verdict."),

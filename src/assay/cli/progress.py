@@ -66,6 +66,10 @@ class PlainWatch:
         if self._planned >= MANY:
             self._say(f"{text} …")
 
+    def looked(self, text: str) -> None:
+        """Say what a look came to."""
+        self._say(text)
+
     def executed(self, task: str, done: int, total: int) -> None:
         """Say now and then how many programs have been executed."""
         now = time.monotonic()
@@ -195,6 +199,10 @@ class LiveWatch:
         """Say what comes next, where there is enough of it to take a while."""
         if sum(self._planned) >= MANY:
             self._progress.console.print(f"{text} …", style="dim")
+
+    def looked(self, text: str) -> None:
+        """Say what a look came to, above the bars."""
+        self._progress.console.print(text, style="dim")
 
     def executed(self, task: str, done: int, total: int) -> None:
         """Draw a bar of how many programs have been executed."""

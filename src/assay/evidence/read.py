@@ -22,7 +22,7 @@ from assay.evidence.verify import subject_of
 from assay.files import digest_file, digest_of
 from assay.gates.evidence import OUTCOMES, CellEvidence, Controls, Evidence, Metric, State, Until
 from assay.plan.plan import Plan, ScorerPlan
-from assay.run import imported, journal
+from assay.run import imported, journal, until
 from assay.run.controls import controls
 from assay.run.folder import RunFolder
 from assay.run.frame import connect, json_lines
@@ -178,7 +178,7 @@ def _sealed(folder: RunFolder, name: str, path: Path) -> Evidence:
         synthetic=plan.synthetic or bool(manifest["synthetic"]),
         kind="import" if manifest["kind"] == "import" else "run",
         digest=digest_file(path),
-        until=_until(record, len(seen), seen[-1].verdict if seen else None),
+        until=_until(record, len(seen), seen[-1] if seen else None),
     )
 
 
@@ -194,34 +194,43 @@ def snapshot(folder: RunFolder, plan: Plan, asked: Mapping[str, int], look: int)
     return Evidence(name, "running", cells, plan=plan.digest, synthetic=plan.synthetic, until=held)
 
 
-def _until(record: until.Record | None, count: int, verdict: str | None) -> Until | None:
+def _until(record: until.Record | None, count: int, last: until.Look | None) -> Until | None:
     if record is None:
         return None
     digest, baseline = record.policy["digest"], record.baseline.get("manifest")
-    return Until(digest, baseline, record.block, count, verdict or "INCONCLUSIVE")
+    known = Until(digest, baseline, record.block, count)
+    if last is None:
+        return known
+    bounds = {task["task"]: (task["low"], task["high"]) for task in last.tasks}
+    return replace(known, verdict=last.verdict, bounds=bounds)
 
 
 def expected(plan: Plan) -> Evidence:
     """A plan as gates would see its run, without an attempt: what it asks, and how it would be scored."""
-    scorers, nothing = planned(plan), np.zeros(0)
+    scorers = planned(plan)
     names = {task: scorer_id(scorer) for task, scorer in scorers.items()}
-    cells = tuple(
-        CellEvidence(
-            cell.model,
-            cell.prompt,
-            cell.task,
-            plan.tasks[cell.task].samples,
-            plan.tasks[cell.task].attempts,
-            *(nothing.astype(kind) for kind in (np.int64, np.int64, np.uint8)),
-            values={},
-            tokens=nothing,
-            latency=nothing,
-            metrics=tuple(_metric(metric) for metric in scorers[cell.task].metrics) if cell.task in scorers else (),
-            facts=_facts(plan, names, number, {}),
-        )
-        for number, cell in enumerate(plan.cells)
-    )
+    cells = tuple(_unasked(plan, number, scorers, names) for number in range(len(plan.cells)))
     return Evidence(plan.name, "running", cells, plan=plan.digest, synthetic=plan.synthetic)
+
+
+def _unasked(plan: Plan, number: int, scorers: Mapping[str, ScorerPlan], names: Mapping[str, str]) -> CellEvidence:
+    cell, nothing = plan.cells[number], np.zeros(0)
+    scorer = scorers.get(cell.task)
+    return CellEvidence(
+        model=cell.model,
+        prompt=cell.prompt,
+        task=cell.task,
+        samples=plan.tasks[cell.task].samples,
+        planned=plan.tasks[cell.task].attempts,
+        position=nothing.astype(np.int64),
+        epoch=nothing.astype(np.int64),
+        outcome=nothing.astype(np.uint8),
+        values={},
+        tokens=nothing,
+        latency=nothing,
+        metrics=tuple(_metric(metric) for metric in (scorer.metrics if scorer else ())),
+        facts=_facts(plan, names, number, {}),
+    )
 
 
 def _read_cells(source: _Source) -> tuple[CellEvidence, ...]:

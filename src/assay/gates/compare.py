@@ -44,6 +44,7 @@ def gate(baseline: Any, candidate: Any, policy: Any) -> GateResult:
     (base, other), held = found
     inputs = [("baseline", base), ("candidate", other)]
     checks = [*anomalies(readiness(base, "baseline")), *anomalies(readiness(other, "candidate"))]
+    checks += _fixed(base, other)
     if not all(check.ok for check in checks):
         return closed(GATE, Verdict.ACCEPT, checks, ORDER, inputs, held, {})
     matches, matching = matched(base, other, held)
@@ -62,6 +63,20 @@ def gate(baseline: Any, candidate: Any, policy: Any) -> GateResult:
     numbers = {"tasks": tasks, "baseline": [summary(cell) for cell in base.cells]}
     numbers["candidate"] = [summary(cell) for cell in other.cells]
     return closed(GATE, Verdict.ACCEPT, checks, ORDER, inputs, held, numbers, said)
+
+
+def _fixed(baseline: Evidence, candidate: Evidence) -> Iterator[Check]:
+    """Bounds of one look are for samples whose number nobody chose by what they showed."""
+    until, pointer = candidate.until, "its verdict is in verdicts/"
+    if baseline.until:
+        reason = "it stopped when it was decided, and what made it stop would count twice: evaluate the whole plan"
+        yield infeasible("whole_plan", not baseline.stopped, "baseline", None, None, reason)
+    if until:
+        reason = f"it stopped when it was decided, and bounds of one look would err more: {pointer}"
+        yield infeasible("whole_plan", not candidate.stopped, "candidate", None, None, reason)
+        again = until.baseline is not None and until.baseline == baseline.manifest and not candidate.stopped
+        reason = f"it was looked at against this baseline, and a second test would err twice as often: {pointer}"
+        yield infeasible("first_test", not again, "candidate", None, None, reason)
 
 
 def anomalies(checks: Iterable[Check]) -> Iterator[Check]:

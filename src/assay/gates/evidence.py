@@ -108,14 +108,16 @@ class CellEvidence:
 @dataclass(frozen=True, slots=True)
 class Until:
     """That a run was evaluated until it was decided: by which policy (its digest) and against which baseline (the id of
-    its seal), how often it was looked at, after `block` samples of the largest task each, and what the last look said.
+    its seal), how often it was looked at, after `block` samples of the largest task each, and what the last look said:
+    the verdict, and the bounds of each task's gain.
     """
 
     policy: str
     baseline: str | None
     block: int
     looks: int
-    verdict: str = "INCONCLUSIVE"
+    verdict: str | None = None
+    bounds: Mapping[str, tuple[float, float]] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -212,7 +214,8 @@ class _Until(Strict):
     baseline: _Text | None
     block: Annotated[int, Field(ge=1, le=10**9)]
     looks: Annotated[int, Field(ge=0, le=10**6)]
-    verdict: _Text = "INCONCLUSIVE"
+    verdict: _Text | None = None
+    bounds: dict[str, Annotated[tuple[float, float], Field(strict=False)]] | None = None
 
 
 class _Evidence(Strict):

@@ -1,8 +1,4 @@
-"""Deciding while a run goes on: in which order samples are asked, when one looks, and what a look may decide.
-
-The order is drawn by the seed, never that of the file: bounds that hold at every look hold for values in random order,
-and a file that begins with what is easy would show two models alike until the hard part comes. It is the same for
-every cell and every machine, and what is known of the answers has no part in it.
+"""Deciding while a run goes on: what a look may decide.
 
 To accept, the lower bound of every gated task must lie above -margin. Each is held at alpha: if any one task has really
 lost the margin, its own bound is wrong with a chance of at most alpha, so the acceptance of all needs no correction
@@ -12,7 +8,6 @@ alike, and one rejection ends this one).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,42 +17,6 @@ from assay.gates.policy import Policy
 from assay.gates.result import Verdict
 from assay.stats.exact import above, below
 from assay.stats.sequential import ConfidenceSequence
-
-LEAST = 20
-"""The smallest block by default. A dead server is noticed after 20 attempts in a row, so blocks are not smaller."""
-
-MOST_LOOKS = 40
-"""How often one looks by default, at most: every look costs the time of summing up, and hardly any is decided later."""
-
-
-def order(samples: Sequence[str], seed: int, task: str) -> list[int]:
-    """The positions of a task's samples in the order in which they are asked: ranked by SHA-256 of (seed, task, id)."""
-    prefix = hashlib.sha256(f"{seed}\0{task}\0looks\0".encode())
-    ranks = [_rank(prefix.copy(), sample) for sample in samples]
-    return sorted(range(len(samples)), key=ranks.__getitem__)
-
-
-def _rank(prefix: hashlib._Hash, sample: str) -> bytes:
-    prefix.update(sample.encode())
-    return prefix.digest()
-
-
-def block_of(sizes: Mapping[str, int], policy: Policy) -> int:
-    """How many samples of the largest task lie between two looks: the policy's number, or a fortieth, at least 20."""
-    given = policy.sequential.block if policy.sequential else None
-    return given or max(LEAST, -(-max(sizes.values(), default=0) // MOST_LOOKS))
-
-
-def planned(sizes: Mapping[str, int], block: int) -> int:
-    """How many looks there are until the end of the plan."""
-    return -(-max(sizes.values(), default=0) // block)
-
-
-def cut(sizes: Mapping[str, int], block: int, number: int) -> dict[str, int]:
-    """How many samples of each task have been asked at look `number`, from 1 on; none at 0. Smaller tasks go in
-    proportion to the largest, so that all of them end together."""
-    largest = max(1, *sizes.values()) if sizes else 1
-    return {task: min(size, -(-size * number * block // largest)) for task, size in sizes.items()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

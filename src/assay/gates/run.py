@@ -41,6 +41,8 @@ def gate(evidence: Any, policy: Any) -> GateResult:
             checks += [replace(check, forces=None) if shown else check for check in found_here]
     numbers = {"cells": [summary(cell) for cell in run.cells]}
     fit = "fit to be compared: every attempt is accounted for and every rate is within the policy"
+    if run.stopped:
+        fit = f"fit, and decided: it {_stop(run)}, and every attempt up to there is accounted for and within the policy"
     said = () if any(check.ok is not True for check in checks) else (fit,)
     return closed(GATE, Verdict.PASS, checks, ORDER, [("run", run)], held, numbers, said)
 
@@ -61,12 +63,23 @@ def readiness(run: Evidence, where: str) -> Iterator[Check]:
     yield _check("synthetic", not run.synthetic, where, run.synthetic, False, stand_in, FailureClass.EVIDENCE_INVALID)
     empty = "there is no cell in it: nothing was measured"
     yield _check("cells", bool(run.cells), where, len(run.cells), 1, empty, FailureClass.SAMPLE_ACCOUNTING_FAILED)
+    if run.until is not None and run.stopped:
+        reason = f"it stopped at look {run.until.looks}, which had decided nothing ({run.until.verdict})"
+        sound = run.until.verdict in ("ACCEPT", "REGRESSION")
+        yield _check("decided", sound, where, run.until.verdict, None, reason, FailureClass.EVIDENCE_INVALID)
     names = [cell.name for cell in run.cells]
     twice = "two cells have the same model, prompt and task"
     yield _check(
         "cells_unique", len(set(names)) == len(names), where, len(names), len(set(names)), twice,
         FailureClass.SAMPLE_ACCOUNTING_FAILED,
     )  # fmt: skip
+
+
+def _stop(run: Evidence) -> str:
+    asked, planned = (
+        sum(sizes) for sizes in zip(*((len(cell.samples), cell.of or 0) for cell in run.cells), strict=True)
+    )
+    return f"stopped because it was decided, after {asked} of {planned} samples"
 
 
 def _class(run: Evidence) -> FailureClass:
@@ -333,6 +346,8 @@ def summary(cell: CellEvidence) -> dict[str, Any]:
     scores = {metric.name: value_of(cell, metric) for metric in cell.metrics if metric.kind != "label"}
     names = {"model": cell.model, "prompt": cell.prompt, "task": cell.task}
     counts = {"samples": len(cell.samples), "planned": cell.planned, "finished": cell.finished}
+    if cell.of is not None:
+        counts["samples_of_the_plan"] = cell.of
     return {**names, **counts, "outcomes": outcomes, "scores": scores}
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from assay.errors import FailureClass
-from assay.gates import looks, words
+from assay.gates import blocks, looks, words
 from assay.gates.comparable import differences
 from assay.gates.compare import (
     ORDER,
@@ -30,13 +30,13 @@ from assay.gates.compare import (
     paired_up,
 )
 from assay.gates.decision import Margin, margin_for
-from assay.gates.estimate import Estimate, Fill
+from assay.gates.estimate import FILLS, Estimate, Fill
 from assay.gates.evidence import CellEvidence, Evidence, Floats, Metric, Until
 from assay.gates.inputs import closed, opened
 from assay.gates.looks import Course, Look, Seen
 from assay.gates.numbers import Match, Paired, numbers_of
 from assay.gates.policy import Policy
-from assay.gates.result import Check, GateResult, Verdict
+from assay.gates.result import Check, GateResult, Verdict, plain
 from assay.gates.run import fitness, fits, readiness, scale_of, summary
 from assay.stats.exact import above, exact
 from assay.stats.power import smallest_difference
@@ -86,12 +86,23 @@ def gate(baseline: Any, candidate: Any, policy: Any) -> GateResult:
     if not all(check.ok for check in checks):
         return closed(GATE, Verdict.ACCEPT, checks, ORDER, inputs, held, {})
     result = look(base, other, held)
-    if other.stopped and result.verdict not in DECIDED:
-        reason = "it stopped before anything was decided"
-        stopped = Check("stopped", False, "", None, None, reason, Verdict.ANOMALOUS, FailureClass.EVIDENCE_INVALID)
-        checks = [*result.checks, stopped]
-        return closed(GATE, Verdict.ACCEPT, checks, ORDER, inputs, held, dict(result.numbers), result.reasons)
-    return result
+    checks = [*result.checks, *_as_recorded(other, result)]
+    return closed(GATE, Verdict.ACCEPT, checks, ORDER, inputs, held, dict(result.numbers), result.reasons)
+
+
+def _as_recorded(candidate: Evidence, found: GateResult) -> Iterator[Check]:
+    """Whether the last look came to what the run says that it did, and only a decision ended it early."""
+    until, kind = candidate.until, FailureClass.EVIDENCE_INVALID
+    if until is None:
+        return
+    reason = "it stopped before anything was decided"
+    stopped = not candidate.stopped or found.verdict in DECIDED
+    yield Check("stopped", stopped, "", found.verdict, None, reason, Verdict.ANOMALOUS, kind)
+    seen_at = found.numbers.get("looks") or [{"gain_bounds": []}]
+    again = {seen["task"]: [seen["low"], seen["high"]] for seen in seen_at[-1]["gain_bounds"]}
+    reason = f"its last look says {until.verdict}, and followed again it comes to {found.verdict}, or to other bounds"
+    same = until.verdict in (None, found.verdict) and (until.bounds is None or plain(until.bounds) == plain(again))
+    yield Check("as_recorded", same, "", until.verdict, found.verdict, reason, Verdict.ANOMALOUS, kind)
 
 
 def look(baseline: Evidence, candidate: Evidence, policy: Policy) -> GateResult:
@@ -174,9 +185,9 @@ def _looked(candidate: Evidence, baseline: Evidence, policy: Policy) -> Iterator
     same = until.baseline == baseline.manifest
     yield Check("same_baseline", same, "", until.baseline, baseline.manifest, reason, Verdict.ANOMALOUS, kind)
     sizes, asked = _sizes(candidate), {cell.task: len(cell.samples) for cell in candidate.cells}
-    held = until.block == looks.block_of(sizes, policy) and 0 < until.looks <= looks.planned(sizes, until.block)
+    held = until.block == blocks.block_of(sizes, policy) and 0 < until.looks <= blocks.planned(sizes, until.block)
     reason = "it was not asked in blocks as the policy says"
-    whole = held and looks.cut(sizes, until.block, until.looks) == asked
+    whole = held and blocks.cut(sizes, until.block, until.looks) == asked
     yield Check("blocks", whole, "", until.block, None, reason, Verdict.ANOMALOUS, kind)
 
 
@@ -192,11 +203,10 @@ def _paired(match: Match, policy: Policy, tasks: list[_Task]) -> Iterator[Check]
     found: list[Paired] = []
     yield from paired_up(replace(asked, terms=terms), policy.model_copy(update={"must_decide": False}), found)
     for pair in found:
-        pair = replace(pair, match=asked)
         scale = scale_of(pair.metric, match.terms)
-        margin = _margin(match, pair.metric, scale, policy) if pair.seen and scale else None
-        course = _course(pair, pair.seen, margin) if pair.seen and margin else None
-        tasks.append(_Task(pair, course))
+        margin = _margin(match, pair.metric, scale, policy)
+        course = _course(replace(pair, match=asked), scale, margin) if scale and margin else None
+        tasks.append(_Task(replace(pair, match=asked), course))
 
 
 def _among(cell: CellEvidence, samples: Sequence[str]) -> CellEvidence:
@@ -226,30 +236,28 @@ def _margin(match: Match, metric: Metric, scale: tuple[float, float] | None, pol
     return margin_for(match.terms, whole, policy.alpha, point=False)
 
 
-def _course(pair: Paired, seen: Estimate, margin: Margin) -> Course:
-    worst, best = (_gains(pair, seen, fill) for fill in ("worst", "best"))
-    return Course(pair.match.task, worst, best, margin, seen.width)
+def _course(pair: Paired, scale: tuple[float, float], margin: Margin) -> Course:
+    """A task's gains, whether or not any score is there yet: alpha is shared by the same tasks at every look."""
+    worst, best = (_gains(pair, scale, fill) for fill in FILLS)
+    return Course(pair.match.task, worst, best, margin, scale[1] - scale[0])
 
 
-def _gains(pair: Paired, seen: Estimate, fill: Fill) -> Floats:
+def _gains(pair: Paired, scale: tuple[float, float], fill: Fill) -> Floats:
     """One gain a sample, in the order of the looks: its mean over the epochs. What is missing is an extreme."""
-    left, right = pair.pairs.values(pair.metric.name)
-    least = -seen.width if fill == "worst" else seen.width
-    gains = seen.sign * (right - left)
-    gains = np.where(np.isnan(gains), _filled(left, right, seen, fill), gains)
-    many = len(pair.match.candidate.samples)
-    place = pair.match.candidate.position[pair.pairs.right]
-    count = np.bincount(place, minlength=many)
-    mean = np.bincount(place, gains, minlength=many) / np.maximum(count, 1)
-    clipped: Floats = np.clip(np.where(count > 0, mean, least), -seen.width, seen.width)
-    return clipped
-
-
-def _filled(left: Floats, right: Floats, seen: Estimate, fill: Fill) -> Floats:
-    bad, good = seen.scale if seen.sign > 0 else (seen.scale[1], seen.scale[0])
+    terms, width = pair.match.terms, scale[1] - scale[0]
+    higher = pair.metric.higher_is_better if terms.direction is None else terms.direction == "higher_is_better"
+    bad, good = scale if higher else (scale[1], scale[0])
     ours, theirs = (bad, good) if fill == "worst" else (good, bad)
-    gains: Floats = seen.sign * (np.where(np.isnan(right), ours, right) - np.where(np.isnan(left), theirs, left))
-    return gains
+    left, right = (
+        np.where(np.isfinite(values), values, missing)
+        for values, missing in zip(pair.pairs.values(pair.metric.name), (theirs, ours), strict=True)
+    )
+    many, place = len(pair.match.candidate.samples), pair.match.candidate.position[pair.pairs.right]
+    count = np.bincount(place, minlength=many)
+    total = np.bincount(place, (right - left) if higher else (left - right), minlength=many)
+    unasked = -width if fill == "worst" else width
+    found: Floats = np.clip(np.where(count > 0, total / np.maximum(count, 1), unasked), -width, width)
+    return found
 
 
 def _decided(
@@ -259,8 +267,8 @@ def _decided(
     candidate = inputs[1][1]
     until = candidate.until or Until("", None, 1, 0)
     sizes = _sizes(candidate)
-    most = looks.planned(sizes, until.block)
-    taken = [looks.cut(sizes, until.block, number) for number in range(1, until.looks + 1)]
+    most = blocks.planned(sizes, until.block)
+    taken = [blocks.cut(sizes, until.block, number) for number in range(1, until.looks + 1)]
     gated = [task.course for task in tasks if task.course and task.pair.match.gated]
     followed, levels = looks.follow(gated, taken, policy, most), looks.levels(len(gated), policy)
     last = {seen.task: seen for seen in followed[-1].seen} if followed else {}
@@ -341,7 +349,7 @@ def _says(pair: Paired, found: Estimate, seen: Seen, course: Course, told: Mappi
     moved = words.change(found.sign * float(found.gain), rate)
     bounds = words.bounds(told["low"], told["high"], rate)
     head = f"{pair.metric.name} {before} → {after} ({moved}, bounds {bounds} at every look"
-    return f"{head}, {seen.samples} of {told['samples']['planned']} samples); {_verdict(seen, course, told, rate)}"
+    return f"{head}, {seen.samples:,} of {told['samples']['planned']:,} samples); {_verdict(seen, course, told, rate)}"
 
 
 def _verdict(seen: Seen, course: Course, told: Mapping[str, Any], rate: bool) -> str:

@@ -43,6 +43,10 @@ outcomes:                # the largest share of attempts that may end so
   extraction: 0.1        # answered, but no answer was found in it
   moved: 0.02            # how far such a rate may move between the runs
 
+# sequential:            # of runs that stop when they are decided: assay eval --until-decided
+#   block: 50            # samples of the largest task between two looks; by default a fortieth, at least 20
+#   stop_on: margin      # what ends a run as a regression: a loss beyond the margin | any loss beyond chance
+
 execution:               # of runs that executed code
   tier: full             # the least sandbox: full | reduced | macos | none
   forgeable: 0.05        # the largest share whose outcome the solution could have decided itself

@@ -128,8 +128,6 @@ class Execution:
 
     async def _model(self, model: Model, requests: Requests, budget: Budget, cache: ResponseCache | None) -> None:
         cells = self.plan.cells_of(model.name)
-        if next(self.state.pending(cells, retry_errors=True), None) is None:
-            return
         pending = await self._next(cells)
         if pending is None:
             return
@@ -152,8 +150,10 @@ class Execution:
             self.events.emit("model_stopped", model=model.name)
 
     async def _next(self, cells: list[int]) -> Iterator[Attempt] | None:
+        """What to ask first, or next; None where there is nothing."""
         if self.pace is None:
-            return self.state.pending(cells, retry_errors=True)
+            left = next(self.state.pending(cells, retry_errors=True), None)
+            return None if left is None else self.state.pending(cells, retry_errors=True)
         self._writer.sync()
         return await asyncio.to_thread(self.pace.next, cells)
 

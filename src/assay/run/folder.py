@@ -5,6 +5,7 @@ samples/*.jsonl    the samples asked and shown, so that a run can be read and sc
 attempts/*.jsonl   the journal
 scores/*.jsonl     one line per attempt and scorer, after a header that names the scorers
 controls/*.jsonl   where code was executed: how it was confined, and whether reference solutions passed
+until.json         what a run that stops when it is decided is held against    looks/*.jsonl   what each look came to
 events.jsonl       progress
 results.json       derived    report.html   derived    manifest.json   the seal
 """

@@ -16,7 +16,7 @@ from assay.errors import JournalCorrupt
 from assay.plan.order import UNANSWERED
 from assay.plan.plan import Plan, ScorerPlan, TaskPlan
 from assay.records import Outcome
-from assay.run import imported, journal, scores
+from assay.run import imported, journal, scores, until
 from assay.run.controls import controls
 from assay.run.folder import RunFolder, SampleFile
 from assay.run.state import State
@@ -198,7 +198,8 @@ def results(folder: RunFolder, plan: Plan, state: State) -> dict[str, Any]:
             row["metrics"] = imported.lines(origin, row["cell"], scorers[row["task"]])
     executed = controls(folder, {task: scores.scorer_id(scorer) for task, scorer in scorers.items()})
     total = sum((cell.outcomes for cell in cells), Counter[str]())
-    flags = [flag for row in rows for flag in (*_flags(row, plan), *_code_flags(row, plan, scorers))]
+    held = until.summary(folder, plan, state)
+    flags = [flag for row in rows for flag in (*_flags(row, plan, held), *_code_flags(row, plan, scorers))]
     content = {
         "schema": SCHEMA,
         "name": plan.name,
@@ -214,6 +215,8 @@ def results(folder: RunFolder, plan: Plan, state: State) -> dict[str, Any]:
         "anomalies": list(_anomalies(executed)),
         "flags": flags,
     }
+    if held:
+        content["until"] = held
     if origin:
         content["imported"] = origin.label
         content["flags"] = [*flags, *imported.flags(origin, plan, rows)]
@@ -377,7 +380,7 @@ def _latency(sketch: Sketch) -> dict[str, float | None] | None:
     return {"mean": sketch.mean, **quantiles, "max": sketch.max}
 
 
-def _flags(row: Mapping[str, Any], plan: Plan) -> list[dict[str, Any]]:
+def _flags(row: Mapping[str, Any], plan: Plan, held: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """What a reader should know before believing a cell's numbers."""
     sampling = plan.cells[row["cell"]].sampling
     flags = list(_partial(plan.tasks[row["task"]]))
@@ -388,7 +391,10 @@ def _flags(row: Mapping[str, Any], plan: Plan) -> list[dict[str, Any]]:
             flags.append((f"{outcome.value}_rate", f"{count} of {row['finished']} attempts ended {outcome.value}"))
     if row["one_token"] >= max(1, 0.5 * row["finished"]) and sampling is not None and sampling.max_tokens > SHORT:
         flags.append(("one_token", f"{row['one_token']} of {row['finished']} completions were a single token"))
-    if row["finished"] < row["planned"]:
+    if row["finished"] < row["planned"] and held and held["decided"]:
+        made = f"{row['finished']} of {row['planned']} attempts were made"
+        flags.append(("decided", f"{made}: it stopped because it was decided ({held['verdict']})"))
+    elif row["finished"] < row["planned"]:
         flags.append(("incomplete", f"{row['finished']} of {row['planned']} attempts are finished"))
     if not row["metrics"]:
         flags.append(("not_scored", "completions are stored but not scored: nothing may execute them here"))

@@ -3,20 +3,21 @@
 until.json        the policy and the baseline that it is held against, written before the first request
 looks/*.jsonl     one line a look: how many samples of each task had been asked, and what that came to
 
-The plan says what could be asked; the last look says what was. Blocks are asked one after the other, and of a block that
-is whole nothing is asked again: a look would have seen other answers.
+The plan says what could be asked; the last look says what was. Blocks are asked one after the other, and of a block
+that is whole nothing is asked again: a look would have seen other answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from assay.errors import EvidenceError, JournalCorrupt, MachineError
 from assay.files import pretty, read_json, write_atomic
-from assay.gates import looks
+from assay.gates import blocks
+from assay.gates.result import Verdict
 from assay.plan.plan import Plan
 from assay.records import Attempt
 from assay.run import journal
@@ -24,6 +25,7 @@ from assay.run.folder import RunFolder
 from assay.run.state import State
 
 SCHEMA = "assay.until.v1"
+DECIDED = (Verdict.ACCEPT, Verdict.REGRESSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +80,13 @@ def looked(folder: RunFolder) -> list[Look]:
     found: list[Look] = []
     for path, line, record in journal.read(_looks(folder)):
         try:
-            look = Look(**record)
+            look = Look(**{**record, "tasks": tuple(record["tasks"])})
             counts = list(look.samples.values())
-        except (TypeError, AttributeError):
+            bounds = [(task["task"], task["low"], task["high"]) for task in look.tasks]
+        except (TypeError, AttributeError, KeyError):
             raise JournalCorrupt(path, line, "not a look") from None
-        if look.look != len(found) + 1 or any(type(count) is not int or count < 0 for count in counts):
+        whole = all(type(count) is int and count >= 0 for count in counts) and len(bounds) == len(look.tasks)
+        if look.look != len(found) + 1 or not whole:
             raise JournalCorrupt(path, line, "a look is out of turn")
         found.append(look)
     return found
@@ -90,6 +94,37 @@ def looked(folder: RunFolder) -> list[Look]:
 
 def _looks(folder: RunFolder) -> Path:
     return folder.path / "looks"
+
+
+def over(folder: RunFolder, plan: Plan, state: State) -> bool:
+    """Whether a run has come to its end: that of its plan, or an earlier one because it was decided."""
+    return state.finished == len(plan) or (read(folder) is not None and decided(looked(folder)))
+
+
+def decided(seen: Sequence[Look]) -> bool:
+    """Whether the last look decided."""
+    return bool(seen) and seen[-1].verdict in DECIDED
+
+
+def summary(folder: RunFolder, plan: Plan, state: State) -> dict[str, Any] | None:
+    """What results say of it: whether it stopped because it was decided, and after how much; None for a whole plan."""
+    record = read(folder)
+    if record is None:
+        return None
+    seen, asked = looked(folder), sizes(plan)
+    last = seen[-1] if seen else Look(0, dict.fromkeys(asked, 0), Verdict.INCONCLUSIVE)
+    return {
+        "policy": record.policy["digest"],
+        "baseline": record.baseline.get("manifest"),
+        "block": record.block,
+        "looks": last.look,
+        "planned_looks": blocks.planned(asked, record.block),
+        "decided": decided(seen),
+        "verdict": last.verdict,
+        "samples": {task: {"asked": last.samples.get(task, 0), "planned": size} for task, size in asked.items()},
+        "attempts_not_made": len(plan) - state.finished,
+        "gain_bounds": list(last.tasks),
+    }
 
 
 def append(folder: RunFolder, look: Look) -> None:
@@ -109,7 +144,7 @@ def sizes(plan: Plan) -> dict[str, int]:
 def order(plan: Plan, task: str) -> list[int]:
     """The positions of a task's samples in the order in which they are asked."""
     held = plan.tasks[task]
-    return looks.order(held.samples, held.seed, task)
+    return blocks.order(held.samples, held.seed, task)
 
 
 class Blocks:
@@ -119,12 +154,12 @@ class Blocks:
         self.plan = plan
         self.block = block
         self.sizes = sizes(plan)
-        self.looks = looks.planned(self.sizes, block)
+        self.looks = blocks.planned(self.sizes, block)
         self._orders = {task: order(plan, task) for task in plan.tasks}
 
     def asked(self, number: int) -> dict[str, int]:
         """How many samples of each task have been asked when block `number` is whole."""
-        return looks.cut(self.sizes, self.block, number)
+        return blocks.cut(self.sizes, self.block, number)
 
     def indices(self, number: int, cells: list[int] | None = None) -> Iterator[int]:
         """The attempts of block `number`, from 1 on, cell by cell in the order of the looks."""

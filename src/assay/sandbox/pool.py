@@ -69,7 +69,9 @@ class Pool:
         self._work = tempfile.TemporaryDirectory(prefix="assay-", ignore_cleanup_errors=True)
         try:
             content = worker_settings(self.settings, limits, os.path.realpath(self._work.name))  # noqa: ASYNC240
-            self._workers = [Worker(self.settings, content, limits, calibration.scale) for _ in range(self.size)]
+            self._workers = [
+                Worker(self.settings, content, limits, calibration.scale, core) for core in cores_for(self.size)
+            ]
             await asyncio.gather(*(worker.start() for worker in self._workers))
         except BaseException:
             await self._stop()
@@ -199,6 +201,18 @@ class Pool:
         elif not task.future.done():
             failure = Failure("WorkerLost", "its worker or checker ended in the middle of the attempt, twice")
             task.future.set_result(Execution(Status.SANDBOX_ERROR, failure=failure, tier=self.settings.tier))
+
+
+def cores_for(workers: int) -> list[int | None]:
+    """The core that each worker stays on; none of them is bound to one where there are more cores than workers.
+
+    Solution and checker take turns: on one core that is a switch, on two it is a wake-up, which costs several times
+    as much, most of all in a virtual machine.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
+    if not cores or workers < len(cores):
+        return [None] * workers
+    return [cores[number % len(cores)] for number in range(workers)]
 
 
 def usable_cores() -> int:

@@ -65,12 +65,16 @@ class _Job:
 class Worker:
     """A process tree that runs programs one after the other.
 
-    `content` is what `setup.worker_settings` made; `limits` are this machine's, `scale` times the reference machine's.
+    `content` is what `setup.worker_settings` made; `limits` are this machine's, `scale` times the reference machine's;
+    `core` is the one it stays on, if any.
     """
 
-    def __init__(self, settings: Settings, content: dict[str, Any], limits: Limits, scale: float) -> None:
+    def __init__(
+        self, settings: Settings, content: dict[str, Any], limits: Limits, scale: float, core: int | None = None
+    ) -> None:
         self._settings = settings
         self._scale = scale
+        self._core = core
         self._content = content
         self._limits = limits
         self._jobs: deque[_Job] = deque()
@@ -92,7 +96,9 @@ class Worker:
         self._ended = False
         self._launch()
         try:
-            send(self._template, protocol.SETTINGS + json.dumps(self._content["worker"]).encode())
+            send(
+                self._template, protocol.SETTINGS + json.dumps({**self._content["worker"], "core": self._core}).encode()
+            )
             self.environment = await asyncio.wait_for(_all_ready(self._nursery, self._template), _START_S)
         except (TimeoutError, OSError) as error:
             await self.stop()

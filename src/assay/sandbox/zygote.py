@@ -54,6 +54,8 @@ def main(template_control: int, nursery_control: int) -> NoReturn:
         _devnull()
         message, _ = receive(template, MOST_SETTINGS)
         settings = json.loads(message[1:])
+        if settings["core"] is not None:
+            os.sched_setaffinity(0, {settings["core"]})
         late = Late()
         try:
             enter_worker(settings)
