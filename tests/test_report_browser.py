@@ -223,6 +223,63 @@ def test_a_cell_of_the_table_leads_to_its_samples(opened):
     assert matches(page) == "10 of 60"
 
 
+def test_an_execution_shows_what_the_program_did(opened):
+    run = made_up(tasks=("humaneval",), samples=30, bad=0.0)
+    page = opened(run)
+    failed = next(e for e in run.entries if e.scores[0]["execution"]["status"] == "failed")
+    page.locator("#filters input").fill(failed.attempt["attempt"])
+    text = page.locator("#sample").inner_text()
+    for said in (
+        "What failed, line 7 of the tests",
+        "assert f([2, 1]) == [1, 2]",
+        "AssertionError",
+        "stdout",
+        "stderr",
+    ):
+        assert said in text
+    for said in ("status\nfailed", "tests passed\n2 of 3", "CPU time\n2.1 ms", "peak memory\n12.5 MB", "tier\nfull"):
+        assert said in text
+    assert "got\n[1]" in text.replace("\n\n", "\n") and "forgeable\nno" in text
+    page.locator("#filters input").fill("crashed")
+    assert "signal\nSIGSEGV" in page.locator("#sample").inner_text()
+    assert "wrong (crashed)" in page.locator("#list").inner_text()
+
+
+def test_what_a_program_printed_and_returned_is_inert(opened):
+    page = opened(made_up(tasks=("humaneval",), samples=30, hostile=True, bad=0.0))
+    for index in range(items(page).count()):
+        items(page).nth(index).click()
+    page.locator("#filters input").fill("window.owned")
+    assert page.evaluate("window.owned") is None
+    assert page.locator("#sample img, #sample script, #sample svg").count() == 0
+    assert page.locator("#sample").inner_text().count("<script>window.owned=1</script>") >= 5
+    assert "\u202e" not in page.locator("#sample").inner_text()
+
+
+BROKEN = """() => {
+    const texts = document.createTreeWalker(document.querySelector("#sample"), NodeFilter.SHOW_TEXT);
+    const broken = [], range = document.createRange();
+    while (texts.nextNode()) {
+        const node = texts.currentNode;
+        for (const word of node.parentElement.closest("pre") ? [] : node.data.matchAll(/\\S{1,20}/g)) {
+            range.setStart(node, word.index);
+            range.setEnd(node, word.index + word[0].length);
+            if (new Set([...range.getClientRects()].map((each) => each.top)).size > 1) broken.push(word[0]);
+        }
+    }
+    return broken;
+}"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_word_of_a_sample_is_broken(opened, width):
+    page = opened(made_up(tasks=("humaneval",), samples=10, bad=0.0), size=(width, 844))
+    for index in range(items(page).count()):
+        items(page).nth(index).click()
+        assert page.evaluate(BROKEN) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 CONTRASTS = """() => {
     const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
     const linear = (part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
@@ -249,7 +306,10 @@ CONTRASTS = """() => {
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_is_readable_in_both_schemes(opened, scheme):
-    page = opened(made_up(synthetic=True, unfinished=2, hostile=True), scheme=scheme)
+    run = made_up(synthetic=True, unfinished=2, hostile=True, tasks=("piqa", "gsm8k", "humaneval"))
+    run.results["anomalies"] = ["humaneval: 1 of 20 reference solutions failed"]
+    run.results["executed"]["humaneval"]["control"]["failed"] = {"HumanEval/3": "failed"}
+    page = opened(run, scheme=scheme)
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, background[4:-1].split(","))) > 382) == (scheme == "light")
     contrasts = page.evaluate(CONTRASTS)
@@ -259,7 +319,8 @@ def test_text_is_readable_in_both_schemes(opened, scheme):
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_sticks_out_of_the_window(opened, width):
-    run = made_up(models=("a-model-with-quite-a-long-name:7b-instruct-q4_k_m", "b"), hostile=True)
+    tasks = ("piqa", "boolq", "humaneval")
+    run = made_up(models=("a-model-with-quite-a-long-name:7b-instruct-q4_k_m", "b"), tasks=tasks, hostile=True)
     page = opened(run, size=(width, 844))
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.locator("summary").first.click()

@@ -119,6 +119,28 @@ def test_a_complete_real_run_says_neither(tmp_path):
     assert "Incomplete" not in text and "Synthetic" not in text
 
 
+def test_anomalies_come_before_everything_else(tmp_path):
+    run = made_up()
+    run.results["anomalies"] = ["humaneval: 2 of 20 reference solutions failed", HOSTILE]
+    text = written(tmp_path, run).text
+    assert "To note ANOMALOUS humaneval: 2 of 20 reference solutions failed ANOMALOUS" in text
+    assert text.index("ANOMALOUS") < text.index("5.0% of the answers were cut") < text.index("95% Wilson")
+    run.results["flags"] = []
+    assert "To note ANOMALOUS" in written(tmp_path, run).text
+
+
+def test_given_completions_were_not_timed(tmp_path):
+    run = made_up(tasks=("humaneval",), given=True, bad=0.0)
+    run.results["seconds"] = 0.0
+    page = written(tmp_path, run)
+    assert "The completions were given: none was generated here, and nothing was timed." in page.text
+    assert "Time not timed Tokens in, out – " in page.text and "0.0 s" not in page.text
+    assert not {"latency", "throughput"} & {attributes.get("id") for _, attributes in page.elements}
+    assert page.data["entries"][0]["seed"] is None
+    timed = written(tmp_path, made_up()).text
+    assert "were given" not in timed and "Latency" in timed and "Throughput" in timed
+
+
 def test_entries_are_read_once_and_only_those_shown_are_rendered(tmp_path):
     run = made_up(samples=100)
     page = written(tmp_path, run, limit=50)

@@ -18,7 +18,8 @@ HOSTILE = (
     "<svg onload=window.owned=3> <!-- <script> \u2028\u2029 \u202egnp.exe ]]> {{7*7}} &lt;b&gt; \u0000"
 )
 GOOD_PROMPTS = {"default@1": "Answer the question.", "terse@2": "Answer with one word."}
-TASKS = {"piqa": 0.5, "boolq": 0.5, "gsm8k": None}
+TASKS = {"piqa": 0.5, "boolq": 0.5, "gsm8k": None, "humaneval": None}
+ENDS = ("failed", "failed", "error", "compile_error", "timeout", "crashed", "no_tests_executed")
 EDGES = [10 ** (step / 10) for step in range(-30, 20)]
 
 
@@ -47,6 +48,7 @@ def made_up(
     hostile: bool = False,
     unfinished: int = 0,
     synthetic: bool = False,
+    given: bool = False,
 ) -> MadeUp:
     """A run of len(models) × len(prompts) × len(tasks) cells with `samples` attempts each."""
     draw = random.Random(seed)
@@ -55,11 +57,20 @@ def made_up(
     for number, (model, prompt, task) in enumerate(names):
         ability = draw.uniform(0.35, 0.8)
         own = [attempt(draw, number, index, task, ability, bad, hostile) for index in range(samples - unfinished)]
+        for entry in own if given else ():
+            as_given(entry.attempt)
         entries += own
         cells.append(cell(number, model, prompt, task, own, samples))
     for index, entry in enumerate(entries):
         entry.attempt["index"] = index  # type: ignore[index]
     return MadeUp(results(cells, samples * len(names), synthetic), plan(models, prompts, tasks), entries)
+
+
+def as_given(line) -> None:
+    """The line of a completion that a file gave: nobody here knows how long it took, nor its tokens."""
+    line |= {"latency_s": None, "seed": None, "tries": 0, "demos": []}
+    for key in ("tokens_in", "tokens_out"):
+        line.get("completion", {}).pop(key, None)
 
 
 def attempt(draw, cell, index, task, ability, bad, hostile) -> Entry:
@@ -91,7 +102,7 @@ def attempt(draw, cell, index, task, ability, bad, hostile) -> Entry:
     if outcome == "scorer_error":
         line["outcome"] = "ok"  # the journal was written before the scorer failed
         return Entry(line, [{"scorer": "numeric", "revision": "1", "error": "no number in the target"}])
-    return Entry(line, [score(task, right, line["completion"])])
+    return Entry(line, [score(task, right, line["completion"], index)])
 
 
 def completion(draw, task, outcome, right) -> dict[str, Any]:
@@ -101,13 +112,14 @@ def completion(draw, task, outcome, right) -> dict[str, Any]:
     text = {
         "boolq": "Yes" if right else "No",
         "gsm8k": f"She sells 16 − 3 − 4 = 9 eggs and earns 9 × 2 = $18.\n#### {18 if right else 26}",
+        "humaneval": f"    return sorted(values{'' if right else '[1:]'})\n",
     }[task]
     text = {"empty": "", "refused": "I cannot help with that.", "truncated": text[: len(text) // 2]}.get(outcome, text)
     finish = {"truncated": "length", "refused": "refusal"}.get(outcome, "stop")
     return {"text": text, "finish": finish, "tokens_in": 310, "tokens_out": len(text) // 4 + 1}
 
 
-def score(task, right, given) -> dict[str, Any]:
+def score(task, right, given, index) -> dict[str, Any]:
     if task == "piqa":
         return {
             "scorer": "multiple_choice",
@@ -123,6 +135,8 @@ def score(task, right, given) -> dict[str, Any]:
             "extracted": given["text"],
             "why": "“yes” is expected" + (HOSTILE if given["text"] == HOSTILE else ""),
         }
+    if task == "humaneval":
+        return code_score(right, given["text"], index)
     return {
         "scorer": "numeric",
         "revision": "2",
@@ -137,6 +151,41 @@ def score(task, right, given) -> dict[str, Any]:
     }
 
 
+def code_score(right, text, index) -> dict[str, Any]:
+    end = "passed" if right else ENDS[index % len(ENDS)]
+    failed = {"kind": "AssertionError", "message": "", "line": 7, "source": "assert f([2, 1]) == [1, 2]", "got": "[1]"}
+    said = {"failure": failed, "stdout": "Ordnung \x1b[31m", "stderr": HOSTILE} if end == "failed" else {}
+    if text == HOSTILE:
+        said = {
+            "failure": dict.fromkeys(("kind", "message", "source", "got"), HOSTILE) | {"line": 1},
+            "stdout": HOSTILE,
+        }
+    return {
+        "scorer": "pass_at_1",
+        "revision": "2",
+        "metrics": {"pass_at_1": right, "compiled": end != "compile_error", "timed_out": end == "timeout"},
+        "extracted": text,
+        "why": "passed 3 tests" if right else "`assert f([2, 1]) == [1, 2]`, line 7: got [1]; 2 of 3 tests passed",
+        "execution": {
+            "status": end,
+            "tests_passed": 3 if right else 2,
+            "tests_run": 3,
+            "tests_total": 3,
+            "cpu_s": 0.0021,
+            "wall_s": 0.0044,
+            "memory_mb": 12.5,
+            "signal": "SIGSEGV" if end == "crashed" else None,
+            "tier": "full",
+            "forgeable": end == "error",
+            "program": "c0ffee00c0ffee00",
+            "strategy": "fenced",
+            "form": "completion",
+            "found": True,
+            **said,
+        },
+    }
+
+
 def prompt_of(entry: Entry, cell: dict[str, Any]) -> dict[str, Any]:
     sample = entry.attempt["sample"]
     if cell["task"] == "piqa":
@@ -148,6 +197,7 @@ def prompt_of(entry: Entry, cell: dict[str, Any]) -> dict[str, Any]:
         }
     question = {
         "boolq": "A tide pool is a pool of sea water on a rocky shore.\n\nIs a tide pool by the sea?",
+        "humaneval": 'def f(values):\n    """Sort."""\n',
         "gsm8k": "Ann has 16 eggs. She eats 3, bakes with 4 and sells the rest at $2. What does she earn?",
     }[cell["task"]]
     turns = [{"role": "system", "content": GOOD_PROMPTS.get(cell["prompt"], "Answer.")}]
@@ -193,13 +243,14 @@ def cell(number, model, prompt, task, own: list[Entry], planned: int) -> dict[st
     scored = [entry for entry in own if entry.scores and "metrics" in entry.scores[0]]
     names = list(scored[0].scores[0]["metrics"]) if scored else []
     values = {name: [entry.scores[0]["metrics"][name] for entry in scored] for name in names}
-    times = sorted(entry.attempt["latency_s"] for entry in own)
+    times = sorted(entry.attempt["latency_s"] for entry in own if entry.attempt["latency_s"] is not None)
     tokens = [entry.attempt.get("completion", {}) for entry in own]
     return {
         "cell": number,
         "model": model,
         "prompt": prompt,
         "task": task,
+        "mode": "chat" if times or not own else "given",
         "planned": planned,
         "finished": len(own),
         "scored": len(scored),
@@ -207,6 +258,7 @@ def cell(number, model, prompt, task, own: list[Entry], planned: int) -> dict[st
         "rates": {name: number / len(own) for name, number in outcomes.items()},
         "one_token": 0,
         "metrics": [metric(name, found, place == 0) for place, (name, found) in enumerate(values.items())],
+        "executions": executions(scored) if task == "humaneval" else None,
         "chance": TASKS[task],
         "tokens": {
             "in": sum(each.get("tokens_in", 0) for each in tokens),
@@ -222,6 +274,35 @@ def cell(number, model, prompt, task, own: list[Entry], planned: int) -> dict[st
         "seconds": 10.1,
         "cost": {"amount": 0.0123, "currency": "USD"} if "gpt" in model else None,
     }
+
+
+def executions(scored: list[Entry]) -> dict[str, Any] | None:
+    found = [entry.scores[0]["execution"] for entry in scored]
+    statuses = [each["status"] for each in found]
+    return found and {
+        "statuses": {name: statuses.count(name) for name in sorted(set(statuses))},
+        "forgeable": sum(each["forgeable"] for each in found),
+        "extraction": {"fenced": {"tried": len(found), "found": len(found)}},
+    }
+
+
+def executed() -> dict[str, Any]:
+    """What the results say of one task's sandbox and control."""
+    sandbox = {
+        "tier": "full",
+        "profile": "strict",
+        "landlock_abi": 7,
+        "filter": "f1" * 32,
+        "kernel": "6.18.1",
+        "machine": "x86_64",
+        "uid": 1_879_061_667,
+        "scale": 0.91,
+        "packages": [],
+        "test_packages": ["numpy"],
+        "workers": 2,
+    }
+    control = {"executed": 20, "passed": 20, "failed": {}, "known_broken": {}}
+    return {"sandboxes": [sandbox], "control": control}
 
 
 def latencies(times: list[float]) -> dict[str, float]:
@@ -252,6 +333,8 @@ def results(cells: list[dict[str, Any]], planned: int, synthetic: bool) -> dict[
         pace.append(done)
     return {
         "schema": "assay.results.v1",
+        "executed": {"humaneval": executed()} if any(each["task"] == "humaneval" for each in cells) else {},
+        "anomalies": [],
         "name": "quickstart",
         "plan": "5e" * 32,
         "complete": finished == planned,

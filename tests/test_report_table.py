@@ -74,3 +74,18 @@ def test_what_would_steer_the_terminal_is_not_passed_on():
 def test_a_cell_that_nothing_scores():
     run = made_up(samples=3, unfinished=3)
     assert "not scored" in printed(run.results, 80) and "not scored" in printed(run.results, 160)
+
+
+def test_an_anomaly_stands_above_the_rows():
+    run = made_up()
+    run.results["anomalies"] = ["humaneval: 2 of 20 reference solutions failed\x1b[2J"]
+    lines = printed(run.results, 80).splitlines()
+    assert lines[1].rstrip() == "ANOMALOUS: humaneval: 2 of 20 reference solutions failed\ufffd[2J"
+    assert "ANOMALOUS" not in printed(made_up().results, 80)
+
+
+def test_completions_that_were_given_took_no_time():
+    run = made_up(tasks=("humaneval",), given=True, bad=0.0)
+    run.results["seconds"] = 0.0
+    text = " ".join(printed(run.results, 80).split())
+    assert "80 attempts · completions were given" in text and "0.0 s" not in text

@@ -295,7 +295,7 @@ def _work(
             error.hint = f"what is finished is kept in {folder.path}; to resume: {resuming(options.command)}"
         # What is finished can be looked at; where even that fails, the first error is the one to tell.
         with suppress(AssayError, OSError):
-            _derive(folder, plan, State.read(folder, plan), planned(plan))
+            _derive(folder, plan, State.read(folder, plan), planned(plan), execute=False)
         raise
     finally:
         events.close()
@@ -323,9 +323,11 @@ def _derive(
     say: Callable[[str], None] = _silence,
     workers: int | None = None,
     executed: Executed | None = None,
+    *,
+    execute: bool = True,
 ) -> dict[str, Any]:
     say("scoring")
-    Scoring(folder, plan, state, scorers, folder.sealed(), workers, executed).run()
+    Scoring(folder, plan, state, scorers, folder.sealed(), workers, executed, execute).run()
     say("summing up")
     content = results(folder, plan, state)
     write_atomic(folder.results, pretty(content))
@@ -399,10 +401,17 @@ def origins(draft: Draft) -> dict[str, str]:
     return {name: dataset.origin.where for name, dataset in draft.datasets.items()}
 
 
-def score(path: str | Path, scorers: Scorers | None = None, *, command: Sequence[str] = ()) -> Run:
+def score(
+    path: str | Path,
+    scorers: Scorers | None = None,
+    *,
+    command: Sequence[str] = (),
+    executed: Executed | None = None,
+) -> Run:
     """Score a run's stored completions again, with no model, and seal the new layer.
 
-    `scorers` by task; by default those of the plan. Raises EvidenceError where the run is damaged.
+    `scorers` by task; by default those of the plan. `executed` is told how far executions are. Raises EvidenceError
+    where the run is damaged.
     """
     run = open(path)
     _refuse_imported(run.plan, "scored again")
@@ -413,7 +422,7 @@ def score(path: str | Path, scorers: Scorers | None = None, *, command: Sequence
         environment = asked_of(folder, run.plan)
         set_aside(folder)
         state = State.read(folder, run.plan)
-        _derive(folder, run.plan, state, scorers if scorers is not None else planned(run.plan))
+        _derive(folder, run.plan, state, scorers if scorers is not None else planned(run.plan), executed=executed)
         write_report(folder.path, run.plan)
         if over(folder, run.plan, state):
             seal(folder, run.plan, command=command, environment=environment)

@@ -80,6 +80,7 @@ def _path(run: Path | None) -> Path:
 
 def _score_run(run: Path, tasks: tuple[str, ...], mode: str | None, given: dict[str, Any], *, as_json: bool) -> int:
     from assay.cli.eval import print_run, shown_command
+    from assay.cli.progress import watch
     from assay.plan.scorers import rescorers
     from assay.session import open as open_run
     from assay.session import score as score_run
@@ -88,7 +89,7 @@ def _score_run(run: Path, tasks: tuple[str, ...], mode: str | None, given: dict[
         options = ", ".join(_OF_SAMPLES.get(name, f"--{name.replace('_', '-')}") for name in stray)
         raise click.UsageError(f"only with --samples, not with RUN: {options}")
     scorers = rescorers(open_run(run).plan, tasks, mode)
-    return print_run(score_run(run, scorers, command=shown_command()), as_json=as_json)
+    return print_run(score_run(run, scorers, command=shown_command(), executed=watch().executed), as_json=as_json)
 
 
 def _score_samples(task: str, samples: Path, given: dict[str, Any], *, as_json: bool) -> int:

@@ -16,6 +16,7 @@ from assay.report.numbers import (
     money,
     percent,
     primary_of,
+    tokens,
     value_of,
     words,
 )
@@ -144,9 +145,11 @@ def _number(name: str, text: Callable[[float | None], str]) -> Callable[[Cell], 
 
 
 def _tokens(cell: Cell, key: str) -> Field:
-    tokens = cell["tokens"]
-    unknown = tag("small", f"{count(tokens['unknown'])} unknown") if tokens.get("unknown") else None
-    return Field(join(count(tokens[key]), unknown), tokens[key])
+    number = tokens(cell, key)
+    if number is None:
+        return Field(MISSING, None)
+    missing = cell["tokens"].get("unknown")
+    return Field(join(count(number), tag("small", f"{count(missing)} unknown") if missing else None), number)
 
 
 def _cost(cell: Cell) -> Field:

@@ -76,6 +76,19 @@ def primary_of(cell: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return next((metric for metric in cell["metrics"] if metric.get("primary")), None)
 
 
+def tokens(cell: Mapping[str, Any], key: str) -> int | None:
+    """A cell's tokens `in` or `out`; None where no attempt's are known."""
+    found = cell["tokens"]
+    nothing = not found[key] and found.get("unknown") and found["unknown"] >= cell["finished"]
+    return None if nothing else found[key]
+
+
+def untimed(results: Mapping[str, Any]) -> bool:
+    """Whether all completions were given by a file that says nothing of how long they took."""
+    cells = results["cells"]
+    return bool(cells) and all(cell.get("mode") == "given" and not cell.get("latency_s") for cell in cells)
+
+
 def words(name: str) -> str:
     """A machine's name for people: `infra_error` as `infra error`."""
     return name.replace("_", " ")

@@ -47,7 +47,7 @@ for (const table of document.querySelectorAll("table.cells")) {
 
 const figure = (value) => (typeof value === "number" ? String(+value.toPrecision(4)).replace("-", "−") : String(value));
 const seconds = (value) => (value == null ? null : value < 1 ? `${+(1000 * value).toPrecision(3)} ms` : `${+value.toPrecision(3)} s`);
-const said = (value) => (value === true ? "pass" : value === false ? "fail" : figure(value));
+const said = (value) => (value === true ? "yes" : value === false ? "no" : figure(value));
 const block = (text, class_) => (text === "" ? make("p", "(empty)", { class: "note" }) : make("pre", visible(text), { class: class_, dir: "auto" }));
 
 // Characters that hide or reorder what is around them are named instead of obeyed.
@@ -95,13 +95,48 @@ function choices(entry) {
 }
 
 function scores(entry) {
-  const rows = entry.scores.flatMap((score) => {
-    const who = score.revision ? `${score.scorer} (${score.revision})` : score.scorer;
-    const why = [score.why, score.extracted == null ? null : `judged: ${score.extracted}`].filter(Boolean).join(" · ");
-    if (score.error != null) return [[null, [[who], ["scorer error"], [""], [describe(score.error)]]]];
-    return Object.entries(score.metrics || {}).map(([name, value], index) => [null, [[index ? "" : who], [words(name)], [said(value)], [index ? "" : why]]]);
-  });
-  return rows.length ? [table([["scorer"], ["metric"], ["value"], ["why"]], rows)] : [make("p", "Nothing scored this attempt.", { class: "note" })];
+  const given = (entry.completion || {}).text;
+  const each = (score) => [
+    make("p", score.revision ? `${score.scorer} (${score.revision})` : score.scorer, { class: "note" }),
+    ...(score.error == null ? judged(score, given) : [make("p", "scorer error"), block(describe(score.error), "failure")]),
+  ];
+  return entry.scores.length ? entry.scores.flatMap(each) : [make("p", "Nothing scored this attempt.", { class: "note" })];
+}
+
+// The reason and what was judged take the whole width below the metrics: either may be long, or code.
+function judged(score, given) {
+  const values = Object.entries(score.metrics || {}).map(([name, value]) => [words(name), visible(said(value))]);
+  return [
+    facts(values),
+    score.why ? make("p", visible(score.why), { class: "why" }) : null,
+    ...(score.extracted == null ? [] : [make("p", score.extracted === given ? "Judged: the completion as it is" : "Judged:", { class: "note" })]),
+    score.extracted == null || score.extracted === given ? null : block(score.extracted),
+  ];
+}
+
+// What a program did when it was executed. All of its texts come from untrusted code.
+const executionOf = (entry) => (entry.scores.find((score) => score.execution) || {}).execution;
+
+function execution(entry) {
+  const found = executionOf(entry);
+  if (!found) return [];
+  const failure = found.failure || {};
+  const counted = `${found.tests_passed} of ${found.tests_total == null ? `${found.tests_run} that ran (how many there are is not known)` : found.tests_total}`;
+  const output = (name) => (found[name] ? [make("p", found.output_cut ? `${name} (cut)` : name, { class: "note" }), block(found[name])] : []);
+  return [
+    facts([
+      ["status", words(found.status)], ["tests passed", counted], ["ran out of", found.timeout && `${found.timeout} time`], ["signal", found.signal && visible(found.signal)],
+      ["exit code", found.exit_code], ["CPU time", seconds(found.cpu_s)], ["wall time", seconds(found.wall_s)], ["peak memory", found.memory_mb == null ? null : `${found.memory_mb} MB`],
+      ["code", `${words(found.strategy)}, ${found.found ? "found" : "not found"}`], ["tier", found.tier], ["forgeable", found.forgeable ? "yes: it could have decided its own outcome" : "no"],
+      ["tried twice", found.retried ? "yes: out of time at first" : null], ["deterministic", found.deterministic == null ? null : said(found.deterministic)], ["program", found.program],
+    ]),
+    ...(failure.kind ? [make("p", failure.line == null ? "What failed" : `What failed, line ${failure.line} of the tests`, { class: "note" })] : []),
+    failure.source ? block(failure.source, "failure") : null,
+    failure.kind ? make("p", visible([failure.kind, failure.message].filter(Boolean).join(": ")), { class: "why" }) : null,
+    ...(failure.got ? [make("p", "got", { class: "note" }), block(failure.got)] : []),
+    ...output("stdout"),
+    ...output("stderr"),
+  ];
 }
 
 const describe = (error) => (typeof error === "object" ? [error.type, error.message].filter(Boolean).join(": ") : String(error));
@@ -125,6 +160,7 @@ function detail(entry, name) {
     ...part("Error", entry.error ? block(describe(entry.error), "failure") : null),
     ...part("Target", entry.target ? block(entry.target) : null),
     ...part("Scores", scores(entry)),
+    ...part("Execution", execution(entry)),
     ...part("Attempt", facts([
       ["finished by", given.finish], ["latency", seconds(entry.latency_s)], ["first token", seconds(given.first_token_s)],
       ["tokens in", given.tokens_in], ["tokens out", given.tokens_out], ["tries", entry.tries], ["from the cache", entry.cached ? "yes" : null], ["seed", entry.seed],
@@ -136,7 +172,9 @@ function detail(entry, name) {
 const markOf = (entry) => (entry.outcome === "ok" || entry.result === "right" ? MARKS[entry.result] : ["!", "odd"]);
 
 function verdict(entry) {
-  const result = { right: "right", wrong: "wrong", measured: said(entry.value), unscored: "not scored" }[entry.result];
+  const found = executionOf(entry);
+  const wrong = found && found.status !== "failed" ? `wrong (${words(found.status)})` : "wrong";
+  const result = { right: "right", wrong, measured: said(entry.value), unscored: "not scored" }[entry.result];
   return entry.outcome === "ok" ? result : `${words(entry.outcome)}, ${result}`;
 }
 
@@ -152,7 +190,7 @@ function browse() {
   function haystack(entry) {
     if (!haystacks.has(entry)) {
       const turns = (entry.messages || []).map((turn) => turn.content);
-      const texts = [entry.sample, entry.attempt, entry.text, entry.target, (entry.completion || {}).text, ...turns, ...(entry.choices || [])];
+      const texts = [entry.sample, entry.attempt, entry.text, entry.target, (entry.completion || {}).text, words((executionOf(entry) || {}).status || ""), ...turns, ...(entry.choices || [])];
       haystacks.set(entry, texts.filter(Boolean).join("\n").toLowerCase());
     }
     return haystacks.get(entry);

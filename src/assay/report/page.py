@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from assay.records import Outcome
-from assay.report import cells, outcomes, scores, timing
+from assay.report import cells, executions, outcomes, scores, timing
 from assay.report.markup import Markup, join, tag
-from assay.report.numbers import count, duration, money, words
+from assay.report.numbers import MISSING, count, duration, money, tokens, untimed, words
 from assay.report.provenance import provenance
 from assay.report.rows import cell_name
 
@@ -22,19 +22,27 @@ _VERDICTS = {
 
 def body(results: Mapping[str, Any], plan: Mapping[str, Any], *, shown: int, total: int) -> Markup:
     """Everything inside `body` but the script and its data."""
-    found = results["cells"]
-    sections = [
-        ("scores", "Scores", scores.scores(found)),
-        ("cells", "Cells", cells.table(found)),
-        ("outcomes", "Outcomes", outcomes.outcomes(found)),
-        ("latency", "Latency", timing.latencies(found)),
-        ("throughput", "Throughput", timing.throughput(results.get("throughput", ()))),
-        ("samples", "Samples", _samples(found, shown, total)),
-        ("provenance", "Provenance", provenance(plan, results)),
-    ]
+    sections = list(_sections(results, plan, shown, total))
     main = [_section(name, title, content) for name, title, content in sections]
     skip = tag("a", "Skip to the scores", href="#scores", class_="skip")
     return join(skip, _header(results), _navigation(sections), tag("main", _flags(results), main))
+
+
+def _sections(
+    results: Mapping[str, Any], plan: Mapping[str, Any], shown: int, total: int
+) -> Iterator[tuple[str, str, Markup]]:
+    """(id, title, content); what does not apply to this run is left out."""
+    found = results["cells"]
+    yield "scores", "Scores", scores.scores(found)
+    yield "cells", "Cells", cells.table(found)
+    yield "outcomes", "Outcomes", outcomes.outcomes(found)
+    if executed := executions.executions(found, results.get("executed") or {}):
+        yield "executions", "Executions", executed
+    if not untimed(results):
+        yield "latency", "Latency", timing.latencies(found)
+        yield "throughput", "Throughput", timing.throughput(results.get("throughput", ()))
+    yield "samples", "Samples", _samples(found, shown, total)
+    yield "provenance", "Provenance", provenance(plan, results)
 
 
 def _section(name: str, title: str, content: Markup) -> Markup:
@@ -83,8 +91,14 @@ def _started(results: Mapping[str, Any]) -> Markup | None:
 def _progress(results: Mapping[str, Any]) -> Markup:
     planned, finished = results["attempts"]["planned"], results["attempts"]["finished"]
     if results["complete"]:
-        return tag("p", f"Complete: all {count(planned)} attempts finished.", class_="lead")
+        given = " The completions were given: none was generated here, and nothing was timed."
+        text = f"Complete: all {count(planned)} attempts finished.{given if planned and untimed(results) else ''}"
+        return tag("p", text, class_="lead")
     text = f" {count(finished)} of {count(planned)} attempts finished; the numbers below are for those alone."
+    held = results.get("until") or {"decided": False}
+    if held["decided"]:
+        why = f"Stopped because it was decided: {held['verdict']}, at look {held['looks']} of {held['planned_looks']}."
+        return tag("p", tag("b", why), text, class_="lead")
     return tag("p", tag("b", "Incomplete."), text, class_="lead warn")
 
 
@@ -96,13 +110,14 @@ def _summary(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     bad = results["attempts"]["finished"] - results["attempts"]["outcomes"].get(Outcome.OK, 0)
     yield "Attempts", count(results["attempts"]["finished"])
     yield "Not ok", count(bad)
-    yield "Time", duration(results.get("seconds"))
-    yield "Tokens in, out", f"{_sum(found, 'in')}, {_sum(found, 'out')}"
+    yield "Time", "not timed" if untimed(results) else duration(results.get("seconds"))
+    known = [_sum(found, key) for key in ("in", "out")]
+    yield "Tokens in, out", MISSING if known == [MISSING, MISSING] else ", ".join(known)
     yield from (("Cost", money(cost)) for cost in _costs(found))
 
 
 def _sum(found: Sequence[Mapping[str, Any]], key: str) -> str:
-    known = [cell["tokens"][key] for cell in found if cell["tokens"].get(key) is not None]
+    known = [number for cell in found if (number := tokens(cell, key)) is not None]
     return count(sum(known) if known else None)
 
 
@@ -115,10 +130,14 @@ def _costs(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _flags(results: Mapping[str, Any]) -> Markup | None:
-    if not results.get("flags"):
-        return None
+    """What to know before believing a number: anomalies first, since they leave no number to believe."""
     names = {cell["cell"]: cell_name(cell) for cell in results["cells"]}
-    items = [_flag(flag, names) for flag in results["flags"]]
+    items = [
+        *(tag("li", tag("b", "ANOMALOUS"), tag("span", text), class_="error") for text in results.get("anomalies", ())),
+        *(_flag(flag, names) for flag in results.get("flags") or ()),
+    ]
+    if not items:
+        return None
     heading = tag("h2", "To note", id="flags-title")
     return tag("section", heading, tag("ul", items), id="flags", aria_labelledby="flags-title")
 

@@ -113,10 +113,11 @@ def view(entry: Entry, shown: Mapping[str, Any], primary: str | None) -> dict[st
     """What the page's script needs of one entry; texts stay texts, whatever is in them."""
     attempt = entry.attempt
     result, value = verdict(entry, primary)
+    seed = attempt.get("seed")
     keys = ("attempt", "index", "cell", "sample", "epoch", "latency_s", "tries")
     return {
         **{key: attempt.get(key) for key in keys},
-        "seed": str(attempt.get("seed")),  # more digits than a number in JavaScript keeps
+        "seed": None if seed is None else str(seed),  # more digits than a number in JavaScript keeps
         "outcome": outcome_of(entry),
         "result": result,
         "value": value,
@@ -139,7 +140,16 @@ def _completion(completion: Mapping[str, Any] | None) -> dict[str, Any] | None:
 def _score(score: Mapping[str, Any]) -> dict[str, Any]:
     texts = {key: cut(str(score[key])) for key in ("extracted", "why") if score.get(key) is not None}
     keys = ("scorer", "revision", "metrics", "error")
-    return {**{key: score[key] for key in keys if key in score}, **texts}
+    execution = {"execution": _cut_all(score["execution"])} if score.get("execution") else {}
+    return {**{key: score[key] for key in keys if key in score}, **texts, **execution}
+
+
+def _cut_all(execution: Mapping[str, Any]) -> dict[str, Any]:
+    """An execution with its texts (output, what failed) cut as completions are."""
+    return {
+        key: cut(value) if isinstance(value, str) else _cut_all(value) if isinstance(value, Mapping) else value
+        for key, value in execution.items()
+    }
 
 
 def _prompt(shown: Mapping[str, Any]) -> dict[str, Any]:

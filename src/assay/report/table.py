@@ -1,4 +1,4 @@
-"""The table on the terminal: one row a cell, then what is to note.
+"""The table on the terminal: what is anomalous, one row a cell, then what is to note.
 
 It adapts to the width it is given: from 116 columns on every figure has a column of its own, below that a row
 takes several lines. Nothing is said by colour alone, a terminal without Unicode gets plain ASCII, and
@@ -27,6 +27,7 @@ from assay.report.numbers import (
     money,
     percent,
     primary_of,
+    untimed,
     value_of,
     words,
 )
@@ -68,6 +69,7 @@ class ResultsTable:
         build = _wide if options.max_width >= _WIDE else _narrow
         parts: list[RenderableType] = [
             _heading(self.results),
+            *(_anomaly(text) for text in self.results.get("anomalies", ())),
             Text(),
             build(cells, glyphs),
             *_flags(self.results),
@@ -86,14 +88,28 @@ def _heading(results: Mapping[str, Any]) -> Text:
     text = Text(str(results["name"]), style="bold")
     text.append(f"  plan {str(results['plan'])[:8]}", style="not bold dim")
     finished, planned = count(attempts["finished"]), count(attempts["planned"])
-    done = f"{finished} attempts" if results["complete"] else f"INCOMPLETE: {finished} of {planned} attempts"
+    held = results.get("until") or {"decided": False}
+    short = f"DECIDED ({held['verdict']}) after" if held["decided"] else "INCOMPLETE:"
+    done = f"{finished} attempts" if results["complete"] else f"{short} {finished} of {planned} attempts"
     same = [names[0] for key in _NAMES if len(names := _distinct(results["cells"], key)) == 1]
-    text.append(" · ".join(["", *same, done, duration(results.get("seconds"))]), style="not bold")
+    text.append(" · ".join(["", *same, done, *_time(results)]), style="not bold")
     if source := results.get("imported"):
         text.append(f" · imported from {source['tool']} {source['version']}")
     if results.get("synthetic"):
         text.append(" · SYNTHETIC: no gate accepts it")
     return text
+
+
+def _time(results: Mapping[str, Any]) -> list[str]:
+    """How long the run took; of given completions nobody here knows, and where they are from is said already."""
+    if not untimed(results):
+        return [duration(results.get("seconds"))]
+    return [] if results.get("imported") else ["completions were given"]
+
+
+def _anomaly(text: str) -> Text:
+    """Stands above the rows: what is anomalous leaves no number to believe."""
+    return Text.assemble(("ANOMALOUS", "bold red"), f": {text}")
 
 
 def _distinct(cells: Sequence[Cell], key: str) -> list[str]:

@@ -90,6 +90,9 @@ class Execution:
         writer = journal.Writer(journal.next_segment(self.folder.attempts, sealed))
         self._writer = writer
         self._began, self._before = time.monotonic(), self.state.finished
+        for name in self.models:  # a session that has nothing left to ask of a model still seals its answers
+            for before in started_before(self.folder.path, name):
+                self.environment[name] = {key: str(value) for key, value in before.items()}
         self.events.emit("run_started", session=self.state.sessions, finished=self.state.finished)
         if self.watch:
             self.watch.begin(self.plan, self.state)

@@ -76,7 +76,7 @@ class Scoring:
     """Scores what is not scored yet. `scorers` by task; `state` says which line of an attempt is its newest.
 
     Tasks whose scorer executes code come last, in a sandbox; `workers` bounds how many programs run at once and
-    `progress` is told how far they are.
+    `progress` is told how far they are. Without `execute` they are left for later.
     """
 
     folder: RunFolder
@@ -86,6 +86,7 @@ class Scoring:
     sealed: frozenset[str] = frozenset()
     workers: int | None = None
     progress: Progress | None = None
+    execute: bool = True
     _writer: journal.Writer | None = None
 
     def run(self) -> int:
@@ -100,7 +101,7 @@ class Scoring:
             self._writer = self._open()
         try:
             todos = self._read()
-            if todos:
+            if todos and self.execute:
                 self._execute(todos)
         finally:
             if self._writer:
