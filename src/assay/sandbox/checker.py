@@ -38,6 +38,7 @@ SEED = 0
 
 _MODULE = "tests"
 _BUILTINS = dict(vars(builtins))
+_NAMES = tuple(_BUILTINS)
 
 
 def prepare(tests: Tests) -> Suite:
@@ -152,7 +153,7 @@ def _fresh() -> Iterator[None]:
 def _restore(names: dict[str, Any] = _BUILTINS) -> None:
     """The builtins as they were, whatever the tests put in their place."""
     now = vars(builtins)
-    if now.keys() != names.keys() or not all(map(operator.is_, now.values(), names.values())):
+    if tuple(now) != _NAMES or not all(map(operator.is_, now.values(), names.values())):
         for name in now.keys() - names.keys():
             del now[name]
         now.update(names)
