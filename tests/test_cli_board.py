@@ -8,6 +8,9 @@ import pytest
 
 import assay
 from assay.cli.main import run
+from assay.evidence.manifest import seal
+from assay.run.compact import compact
+from assay.run.folder import RunFolder
 from support.evals import questions
 from support.stub import Fault, Stub, digest
 
@@ -192,16 +195,33 @@ def test_a_dropped_journal_reads_the_same(runs, tmp_path, capsys):
     spec = {"count": 20}
     first = evaluated(tmp_path / "c", "columnar", 10, **spec)
     _, before = told(capsys, first)
-    from assay.run.compact import compact
-    from assay.run.folder import RunFolder
-
     # As `--compact drop` would have sealed it: the same lines, as Parquet only.
     folder = RunFolder(first)
     compact(folder, (), "drop", 20)
     manifest = json.loads(folder.manifest.read_text())
     folder.manifest.unlink()
-    from assay.evidence.manifest import seal
-
     seal(folder, folder.plan(), command=manifest["command"], environment={}, compact="off")
     _, after = told(capsys, first)
     assert before["entries"] == after["entries"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("scored", "ten"),
+        ("scored", 9),
+        ("cell", 1),
+        ("cost", {"amount": "much", "currency": "EUR"}),
+        ("model", "other"),
+    ],
+)
+def test_results_that_assay_does_not_write_are_refused_though_sealed(tmp_path, capsys, key, value):
+    path = evaluated(tmp_path / "h", "hostile", 10, count=10)
+    results = json.loads((path / "results.json").read_text())
+    results["cells"][0][key] = value
+    (path / "results.json").write_text(json.dumps(results))
+    (path / "manifest.json").unlink()
+    folder = RunFolder(path)
+    seal(folder, folder.plan(), command=["x"], environment={})
+    assert run(["board", str(path)]) == 1
+    assert "Traceback" not in capsys.readouterr().err

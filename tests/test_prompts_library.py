@@ -15,6 +15,9 @@ BUILT_IN = {
     "instruct@1": "b9a3842110be3323",
     "mbpp@1": "99bf7f064bd6c391",
     "text@1": "9b2fb1414aec9561",
+    "tips-few-shot@1": "80ce30af80ae770f",
+    "tips-mentor@1": "c23f0444113ff3a7",
+    "tips-plain@1": "c1a0ab5105b0894e",
 }
 
 
@@ -39,7 +42,7 @@ def test_a_path_is_read_from_disk():
     ("name", "message"),
     [
         ("boolk", "unknown prompt 'boolk'\n    did you mean 'boolq'?\n    allowed: default, boolq, choice, code, "
-         "gsm8k, instruct, mbpp, text, or a file ending in .md"),
+         "gsm8k, instruct, mbpp, text, tips-few-shot, tips-mentor, tips-plain, or a file ending in .md"),
         ("default", "'default' stands for each task's own prompt"),
         ("nowhere.md", "nowhere.md: cannot be read: No such file or directory"),
         ("../boolq", "unknown prompt '../boolq'"),

@@ -120,7 +120,7 @@ BASE = "models: [m]\ntasks: [t]\n"
          "or digit; at most 100) or a mapping, not a list"),
         ("models: [m]\ntasks:\n  - task: t\n    few_shto: 3", "spec.yaml:4: tasks[0].few_shto: unknown key\n    did "
          "you mean 'few_shot'?\n    allowed: task, name, few_shot, limit, seed, epochs, scoring_mode, "
-         "code_exec_policy, max_tokens, stop, fields, cluster"),
+         "code_exec_policy, max_tokens, stop, fields, options, cluster"),
         ("tasks: [t]", "spec.yaml:1: models: missing\n    allowed: a list of at least one (each a model's name, or a "
          "mapping)"),
         (BASE + "limit: 010", "spec.yaml:3: 010 is ambiguous: a leading zero makes it octal for some readers\n    "

@@ -14,6 +14,7 @@ from assay.version import __version__
 COMMANDS = {
     "eval": ("assay.cli.eval:eval_", "Plan, run, score and seal an evaluation."),
     "score": ("assay.cli.score:score", "Score stored completions, of a run or of another tool's file."),
+    "judge": ("assay.cli.judge:judge", "Have people judge answers by a pinned rubric."),
     "import": ("assay.cli.import_:import_", "Make a sealed run of another tool's results."),
     "export": ("assay.cli.export:export", "Write a run as a table: one row an attempt."),
     "compare": (

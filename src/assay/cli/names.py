@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from assay.cli.output import console, json_option, print_json
+from assay.cli.output import console, json_option, note, print_json
+
+if TYPE_CHECKING:
+    from assay.prompts.diff import Difference, Piece
 
 
 def _print_list(schema: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json: bool) -> int:
@@ -174,3 +177,51 @@ def show_prompt(name: str, as_json: bool) -> int:
 
     prompt = find(name)
     return _print_item("assay.prompt.v1", {**prompt.to_json(), "digest": prompt.digest}, as_json)
+
+
+@prompts.command("diff")
+@click.argument("first")
+@click.argument("second")
+@click.option("--lines", is_flag=True, help="Compare whole lines; by default words.")
+@json_option
+def diff_prompts(first: str, second: str, lines: bool, as_json: bool) -> int:
+    """Show how two prompts differ, by name or path: their versions, digests, and texts part by part.
+
+    Ends with 0 where they ask the same and 1 where they do not. In the text, [-old-] is what only FIRST has and {+new+}
+    what only SECOND has.
+    """
+    from assay.prompts.diff import diff
+    from assay.prompts.library import find
+
+    found = diff(find(first), find(second), "lines" if lines else "words")
+    if as_json:
+        print_json({"schema": "assay.prompt_diff.v1", **found.to_json()})
+    else:
+        _print_difference(found, lines)
+    return 0 if found.same else 1
+
+
+def _print_difference(found: Difference, lines: bool) -> None:
+    for mark, prompt in (("-", found.first), ("+", found.second)):
+        click.echo(f"{mark} {prompt.id}@{prompt.version}  {prompt.digest[:16]}  {prompt.origin.where}")
+    if found.first.description != found.second.description:
+        click.echo(f"description: {found.first.description} / {found.second.description}")
+    for name, pieces in found.parts.items():
+        click.secho(f"\n{name}:", bold=True)
+        click.echo("".join(_marked(piece, lines) for piece in pieces).rstrip("\n"))
+    if found.same:
+        click.echo("both ask the same")
+    for text in found.notes:
+        note(f"note: {text}")
+
+
+def _marked(piece: Piece, lines: bool) -> str:
+    """A piece as wdiff writes it, or as diff does where whole lines are compared; coloured on a terminal."""
+    colour = {"old": "red", "new": "green"}.get(piece.kind)
+    if lines:
+        sign = {"old": "-", "new": "+"}.get(piece.kind, " ")
+        return "".join(click.style(f"{sign} {line}", fg=colour) + "\n" for line in piece.text.splitlines())
+    if colour is None:
+        return piece.text
+    open_, close = ("[-", "-]") if piece.kind == "old" else ("{+", "+}")
+    return click.style(f"{open_}{piece.text}{close}", fg=colour)

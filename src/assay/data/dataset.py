@@ -22,7 +22,7 @@ import orjson
 from assay.data import hub, wheels
 from assay.data.normalise import SCHEMA, Files, key_of, normalise, notes
 from assay.data.similar import Neighbourhood
-from assay.data.sources import File, Folder, Hub, Progress, Source, Wheel
+from assay.data.sources import BuiltIn, File, Folder, Hub, Progress, Source, Wheel
 from assay.errors import (
     ConfigError,
     DataUnavailable,
@@ -186,7 +186,7 @@ def _member_is_cached(source: Source) -> bool:
 
 def _pin(source: Source) -> str | None:
     """The digest of a source that would have to be fetched, if it is known."""
-    if isinstance(source.where, Folder | File):
+    if isinstance(source.where, Folder | File | BuiltIn):
         return None
     if source.sha256 is None and isinstance(source.where, Hub):
         return hub.recorded(source.where)
@@ -205,6 +205,8 @@ def _path(source: Source, tried: list[str]) -> Path | None:
     """Where a source lies on this machine, if it is one that does."""
     if isinstance(source.where, File):
         return _own_file(source.where)
+    if isinstance(source.where, BuiltIn):
+        return Path(__file__).parents[1] / source.where.path
     if isinstance(source.where, Folder):
         folder = data_folder()
         if folder is None:

@@ -1,4 +1,4 @@
-"""Raw rows out of a file that nobody vouches for: JSON lines, JSON, CSV, Parquet.
+"""Raw rows out of a file that nobody vouches for: JSON lines, JSON, CSV, Parquet, scenarios.
 
 Every reader yields (line, row) or (line, Skip): one bad row must not hide the next. `line` counts from 1 and
 is the row's number where a format has no lines. What ends the whole file (a broken gzip stream, a size limit)
@@ -210,10 +210,19 @@ def _plain_name(path: Path) -> Iterator[str]:
         yield str(link)
 
 
+def _scenario(path: Path) -> Numbered:
+    """One row a combination of factors, all from the line of the template. Raises ConfigError as the file's reader."""
+    from assay.data.factors import read
+
+    found = read(path)
+    yield from ((found.line, {"levels": levels}) for levels in found.combinations())
+
+
 _READERS: dict[Format, Callable[[Path], Numbered]] = {
     "jsonl": _jsonl,
     "jsonl.gz": _jsonl,
     "json": _json,
     "csv": _csv,
     "parquet": _parquet,
+    "scenario": _scenario,
 }

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from assay.records import Sample
 
 Row = Mapping[str, Any]
-Format = Literal["jsonl", "jsonl.gz", "json", "csv", "parquet"]
+Format = Literal["jsonl", "jsonl.gz", "json", "csv", "parquet", "scenario"]
 Progress = Callable[[str, int], None]
 """Called with what is being done and how many bytes there are so far (0 where that means nothing)."""
 
@@ -76,7 +76,17 @@ class File:
         return self.path
 
 
-Where = Folder | Wheel | Hub | File
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """A file that comes with assay; `path` is inside its package."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"built in, {self.path}"
+
+
+Where = Folder | Wheel | Hub | File | BuiltIn
 
 
 @dataclass(frozen=True, slots=True)

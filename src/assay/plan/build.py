@@ -109,7 +109,7 @@ class _Builder:
     def _find_tasks(self) -> None:
         for number, spec in enumerate(self.spec.tasks):
             try:
-                task, dataset = load_task(spec.task, spec.fields, self.progress)
+                task, dataset = load_task(spec.task, spec.fields, self.progress, spec.options)
             except ConfigError as error:
                 self._blame(("tasks", number), error)
                 continue
@@ -259,7 +259,8 @@ def _pinned(model: Model) -> dict[str, Any]:
 
 def _short(task: str) -> str:
     """What a task is called where no name was given: its own, or that of its file, fit for a file name."""
-    name = PurePath(task.removeprefix("file:")).stem if task.startswith("file:") else task
+    kind, _, path = task.partition(":")
+    name = PurePath(path).stem if kind in ("file", "scenario") and path else task
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".-") or "task"
 
 

@@ -12,7 +12,7 @@ Policy = Literal["disabled", "sandboxed"]
 
 MODES: dict[Kind, tuple[str, ...]] = {
     "choice": ("multiple_choice", "exact_match", "normalized_exact_match", "regex", "contains"),
-    "generate": ("normalized_exact_match", "exact_match", "numeric", "regex", "contains", "json_schema"),
+    "generate": ("normalized_exact_match", "exact_match", "numeric", "regex", "contains", "json_schema", "structured"),
     "code": ("pass_at_1",),
 }
 """The built-in scorers that make sense for each kind of task, the most natural first."""

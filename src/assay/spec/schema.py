@@ -89,7 +89,10 @@ class FieldsSpec(Strict):
 
 
 class TaskSpec(Strict):
-    """One task and how to run it; what is None comes from the spec's defaults or from the task."""
+    """One task and how to run it; what is None comes from the spec's defaults or from the task.
+
+    `options` are the parameters of a task that has some: a scenario's (`n_tips`, `diversity`).
+    """
 
     task: Text
     name: Name | None = None
@@ -102,6 +105,7 @@ class TaskSpec(Strict):
     max_tokens: Positive | None = None
     stop: Texts | None = None
     fields: FieldsSpec | None = None
+    options: dict[str, bool | int | float | str] = Field(default_factory=dict)
     cluster: str | None = None
 
 

@@ -111,12 +111,19 @@ class _Parser:
     @classmethod
     def of(cls, found: Factors, parameters: Mapping[str, Any]) -> _Parser:
         """The parser of one file. Raises ConfigError where its template or its schema cannot be used."""
-        where, line = found.document.where, found.document.line(("input",)) or 1
-        template = Template(found.input, where, line)
+        where = found.document.where
+        template = Template(found.input, where, found.line)
         known = (*found.levels, *parameters)
         if problems := [
-            Problem(f"no factor or parameter {name!r}", where, line, "input", ", ".join(known), nearest(name, known))
-            for name in template.names
+            Problem(
+                f"no factor or parameter {name!r}",
+                where,
+                found.line + line - 1,
+                "input",
+                ", ".join(known),
+                nearest(name, known),
+            )
+            for name, line in template.names.items()
             if name not in known
         ]:
             raise ConfigError(problems)
@@ -164,6 +171,17 @@ def _answer(found: Factors, parameters: Mapping[str, Any]) -> Mapping[str, Any] 
 
 
 def _unusable(found: Factors, answer: Mapping[str, Any]) -> list[Problem]:
-    from assay.scoring.structured import refusal
+    import jsonschema
 
-    return [found.document.problem(("answer", key), message) for key, message in refusal(answer)]
+    problems = []
+    try:
+        jsonschema.Draft202012Validator.check_schema(answer["schema"])
+    except jsonschema.SchemaError as error:
+        message = f"no JSON Schema: at {error.json_path}: {error.message[:200]}"
+        problems.append(found.document.problem(("answer", "schema"), message))
+    longest = answer.get("longest", 1)
+    if isinstance(longest, bool) or not isinstance(longest, int) or longest < 1:
+        problems.append(
+            found.document.problem(("answer", "longest"), "must be a whole number of characters, at least 1")
+        )
+    return problems
