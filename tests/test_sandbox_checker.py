@@ -181,6 +181,7 @@ def test_one_checker_serves_many_attempts_alike() -> None:
     tests = "import builtins, random\nassert f(1) == 2\nassert random.random() > 0.84 and len([1]) == 1\n"
     tests += "builtins.len = lambda x: 0\nbuiltins.extra = 1\nrandom.seed(5)\n"
     suite = checker.prepare({"tests": "builtins = __import__('builtins')\n" + tests, "support": "", "entry_point": "f"})
+    others = {name: vars(builtins).pop(name) for name in set(vars(builtins)) - set(checker._BUILTINS)}
     before = dict(vars(builtins))
     state = random.getstate()
     try:
@@ -194,6 +195,7 @@ def test_one_checker_serves_many_attempts_alike() -> None:
             assert random.random() == first
     finally:
         random.setstate(state)
+        vars(builtins).update(others)
     assert suite.program is not None and suite.program.total == 2
     assert [found["status"] for found in judge_all([ADD, "def f(x): return 0\n", ADD], tests, "f")] == [
         "passed",

@@ -168,7 +168,12 @@ def json_lines(paths: list[Path], columns: dict[str, str]) -> str:
         rest = [path for path in paths if path not in columnar]
         parts += [f"SELECT * FROM {json_lines(rest, columns)}"] if rest else []  # noqa: S608 - quoted below
         return f"({' UNION ALL BY NAME '.join(parts)})"
-    listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
-    kinds = ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items())
+    listed = ", ".join(quoted(str(path)) for path in paths)
+    kinds = ", ".join(f"{quoted(name)}: {quoted(kind)}" for name, kind in columns.items())
     options = f"format = 'newline_delimited', columns = {{{kinds}}}, maximum_object_size = {MOST_BYTES}"
     return f"read_json([{listed}], {options})"
+
+
+def quoted(text: str) -> str:
+    """A text as SQL writes it: names of metrics come from runs, and a run may come from anybody."""
+    return "'" + text.replace("'", "''") + "'"
