@@ -120,7 +120,7 @@ def test_a_score_of_no_answer():
     [
         ({"tier": "reduced", "controls": {"executed": 3}}, "sandbox_tier"),
         ({"tier": None, "controls": {"executed": 3}}, "sandbox_tier"),
-        ({"tier": "full", "controls": {"executed": 3}, "forgeable": 2}, "forgeable"),
+        ({"tier": "full", "controls": {"executed": 3}, "forgeable": 1}, "forgeable"),
         ({"tier": "full"}, "controls"),
         ({"tier": "full", "controls": {"executed": 0}}, "controls"),
         ({"tier": "full", "controls": {"executed": 3, "failed": ["s1"]}}, "control"),

@@ -119,7 +119,7 @@ class Execution(Strict):
     """
 
     tier: Literal["full", "reduced", "macos", "none"] = "full"
-    forgeable: Share = 0.05
+    forgeable: Share = 0.0
     controls: Share = 1.0
 
 

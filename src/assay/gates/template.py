@@ -49,6 +49,6 @@ outcomes:                # the largest share of attempts that may end so
 
 execution:               # of runs that executed code
   tier: full             # the least sandbox: full | reduced | macos | none
-  forgeable: 0.05        # the largest share whose outcome the solution could have decided itself
+  forgeable: 0           # the largest share whose outcome the solution could have decided itself
   controls: 1            # the least share of reference solutions that must pass
 """

@@ -90,5 +90,5 @@ def untimed(results: Mapping[str, Any]) -> bool:
 
 
 def words(name: str) -> str:
-    """A machine's name for people: `infra_error` as `infra error`."""
-    return name.replace("_", " ")
+    """A machine's name for people: `infra_error` as `infra error`, `pass_at_10` as `pass@10`."""
+    return name.replace("pass_at_", "pass@").replace("_", " ")

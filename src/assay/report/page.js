@@ -2,7 +2,7 @@
 // Sorts the table of cells and browses the samples. Everything shown becomes text (textContent), never markup.
 
 const MARKS = { right: ["✓", "right"], wrong: ["✗", "wrong"], measured: ["•", "plain"], unscored: ["–", "plain"] };
-const words = (name) => String(name).replaceAll("_", " ");
+const words = (name) => String(name).replace("pass_at_", "pass@").replaceAll("_", " ");
 const byId = (id) => document.getElementById(id);
 
 function make(name, content, attributes = {}) {
