@@ -73,9 +73,10 @@ def figure(options: figures.Options) -> dict[str, Any]:
         for name, run in sides.items():
             rates[name].append(round(count / run(), 1))
         figures.say(f"executions/s: {', '.join(f'{name} {each[-1]}' for name, each in rates.items())}")
-    middles = {name: {"per_s": median(each), "rounds": each} for name, each in rates.items()}
-    ratios = {f"full to {name}": round(middles["full"]["per_s"] / middles[name]["per_s"], 3) for name in middles}
-    return {**middles, "ratios": ratios, "setting": {"workers": WORKERS, "executions": count}}
+    rate = {name: median(each) for name, each in rates.items()}
+    ratios = {f"full to {name}": round(rate["full"] / rate[name], 3) for name in rate}
+    measured = {name: {"per_s": rate[name], "rounds": each} for name, each in rates.items()}
+    return {**measured, "ratios": ratios, "setting": {"workers": WORKERS, "executions": count}}
 
 
 def _ours(tier: str, file: Path) -> Callable[[], float]:

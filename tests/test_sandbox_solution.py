@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import threading
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from assay.sandbox import checker, frames, wire
+from assay.sandbox.execution import Execution, Program, Settings
+from assay.sandbox.pool import Pool
 from support.pairs import judge
 
 TESTS = "assert f(3) == 7\nassert f([1, 2]) == {'a': [1]}\nassert f('x') == 'yes'\n"
@@ -201,7 +204,13 @@ def test_the_solution_cannot_see_what_it_is_compared_with() -> None:
         "import gc, sys\ndef f(x):\n    seen = [o for o in gc.get_objects() if type(o) is list and 'secret' in o]\n"
         "    return [len(seen), [n for n in sys.modules if n == 'tests']]\n"
     )
-    assert judge(source, "assert f(1) == [0, []]\nassert f(2) != ['secret', 'answers']\n")["status"] == "passed"
+    tests = "assert f(1) == [0, []]\nassert f(2) != ['secret', 'answers']\n"
+
+    async def run() -> Execution:  # not forked from here, where other tests have left what they will
+        async with Pool(Settings(tier="none"), 1) as pool:
+            return await pool.run(Program(source, tests, "f"))
+
+    assert asyncio.run(run()).passed
 
 
 def test_a_called_back_test_function_gives_nothing_away() -> None:
