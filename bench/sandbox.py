@@ -101,16 +101,8 @@ def completions(options: figures.Options) -> dict[str, Any]:
     tool = Assay()
     for number in range(options.rounds):
         here = folder / str(number)
-        command = [
-            tool.python.with_name("assay"),
-            "score",
-            "--task",
-            "humaneval",
-            "--samples",
-            file,
-            "--out",
-            here / "run",
-        ]
+        command: Command = [tool.python.with_name("assay"), "score", "--task", "humaneval"]
+        command += ["--samples", file, "--out", here / "run"]
         cost = measure(command, folder=here, env={"ASSAY_HOME": str(HOME / "home")}, pin=False)
         walls.append(cost.wall_s)
         cpus.append(cost.cpu_s)
