@@ -50,7 +50,7 @@ SECRETS = {
     "stripe": "sk_" + "live_" + drawn(ALNUM, 24),
     "stripe-long": "rk_" + "live_" + drawn(ALNUM, 99),
     "sendgrid": "SG." + drawn(ALNUM, 22) + "." + drawn(ALNUM, 43, 2),
-    "npm": "//registry.npmjs.org/:_auth" + "Token=npm_" + drawn(ALNUM, 36),
+    "npm": "//registry.example.com/:_auth" + "Token=npm_" + drawn(ALNUM, 36),
     "pypi": "pypi-" + "AgEIcHlwaS5vcmc" + drawn(ALNUM, 90),
     "telegram": "110201543" + ":" + drawn(ALNUM, 35),
     "twilio": "AC" + drawn(HEX, 32),
