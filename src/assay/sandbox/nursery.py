@@ -5,12 +5,10 @@ template, which has not.
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
 import signal
 import socket
-from collections.abc import Iterable
 from typing import NoReturn
 
 from assay.sandbox import protocol
@@ -20,12 +18,6 @@ from assay.sandbox.messages import read_all, receive, send
 
 CHECKER_LIMITS = {"memory_mb": 4096, "file_mb": 64, "open_files": 64, "processes": 64}
 """What a checker may use; its CPU time is watched by the template."""
-
-
-def load(packages: Iterable[str]) -> None:
-    """Import what the tests need, once for all checkers."""
-    for name in packages:
-        importlib.import_module(name)
 
 
 def serve(control: socket.socket) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 PRELOADED = (
@@ -37,3 +38,13 @@ def preload() -> None:
         os.register_at_fork = register
     random: Any = sys.modules["random"]
     random.seed(0)
+
+
+def load(packages: Iterable[str]) -> None:
+    """Import what solutions or tests may use beyond the standard library, once for all of them, and seed numpy."""
+    for name in packages:
+        __import__(name)
+    if "numpy" in sys.modules:
+        __import__("numpy.random")  # numpy loads it late, and then from a seed of its own
+        numpy_random: Any = sys.modules["numpy.random"]
+        numpy_random.seed(0)

@@ -35,6 +35,7 @@ from assay.sandbox.layers import (
     work_folder,
 )
 from assay.sandbox.messages import MOST_SETTINGS, pair, receive, send
+from assay.sandbox.preload import load
 from assay.sandbox.protocol import Report, Tests
 from assay.sandbox.template import Station, Template
 
@@ -172,7 +173,9 @@ class Janitor:
         settings = self._settings
         # Tests that share a solution's process need there what they need in their own.
         shared = settings["test_packages"] if settings["shared"] else ()
-        allow_packages(settings, (*settings["packages"], *shared))
+        packages = (*settings["packages"], *shared)
+        allow_packages(settings, packages)
+        load(packages)
         work = work_folder() if settings["tier"] in CONFINED else settings["work"]
         judge = self._judge_shared() if settings["shared"] else None
         _bound(settings["limits"])
@@ -191,7 +194,7 @@ class Janitor:
         from assay.sandbox import nursery
 
         allow_packages(self._settings, self._settings["test_packages"])
-        nursery.load(self._settings["test_packages"])
+        load(self._settings["test_packages"])
         self._confine(control)
         nursery.serve(control)
 
