@@ -1,0 +1,1 @@
+"""Tools that quantize a checkpoint, each in a process and an environment of its own."""
