@@ -3,14 +3,17 @@
 import csv
 import json
 import re
+import shutil
 
 import pytest
 
 import assay
+from assay import judged
 from assay.cli.main import run
 from assay.evidence.manifest import seal
 from assay.run.compact import compact
 from assay.run.folder import RunFolder
+from support import judging
 from support.evals import questions
 from support.stub import Fault, Stub, digest
 
@@ -225,3 +228,98 @@ def test_results_that_assay_does_not_write_are_refused_though_sealed(tmp_path, c
     seal(folder, folder.plan(), command=["x"], environment={})
     assert run(["board", str(path)]) == 1
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def judged_run(tmp_path_factory):
+    """A run of two prompts that ada judged whole, and its copy in which the last answer of each is pending."""
+    folder = tmp_path_factory.mktemp("judged")
+    path = evaluated(folder, "judged", 10, count=20, epochs=2, sampling={"temperature": 1.0})
+    judging.export(assay.open(path), folder / "q.csv", anchors=True)
+    part = folder / "part"
+    shutil.copytree(path, part)
+    held = {item["id"]: item["cell"] for item in key_of(path)["items"] if item["kind"] == "candidate"}
+    last = [next(id for id, cell in reversed(held.items()) if cell == wanted) for wanted in (0, 1)]
+    hand_in(folder, part, lambda row: None if row["id"] in last else opinion(row), partial=True)
+    hand_in(folder, path, opinion)
+    return path, part
+
+
+def key_of(path):
+    (key,) = (path / "judging" / "exports").glob("*.json")
+    return json.loads(key.read_text())
+
+
+def opinion(row):
+    number = int(row["digest"][1:], 16)
+    return {"fit": 1 + number % 3, "ease": number % 5 / 4, "comment": "<script>alert(1)</script> well"}
+
+
+def hand_in(folder, path, said, **more):
+    judged.apply(judging.fill(folder / "q.csv", folder / "a.csv", said), "ada", [path], **more)
+
+
+def test_judged_cells_are_ranked_by_their_composite(judged_run, capsys):
+    path, _ = judged_run
+    code, board = told(capsys, path)
+    assert (code, board["metric"]["name"]) == (0, "fit-v1.composite")
+    cells = json.loads((path / "judged.json").read_text())["rubrics"][0]["cells"]
+    for cell in cells:
+        (entry,) = [entry for entry in board["entries"] if entry["prompt"] == cell["prompt"]]
+        found = cell["composite"]
+        assert [entry[name] for name in ("value", "low", "high", "n", "clusters")] == pytest.approx(
+            [found[name] for name in ("value", "low", "high", "n", "clusters")]
+        )
+        assert entry["metrics"]["fit-v1.ease"]["value"] == pytest.approx(cell["dimensions"]["ease"]["value"])
+    assert board["entries"][0]["rank"] == 1
+    assert sum(entry["best"] for entry in board["entries"]) == pytest.approx(1)
+    assert board["winner"]["corrected"] <= board["winner"]["value"]
+    assert any("ada (person, 80 judgements)" in note for note in board["notes"])
+    assert any("is marked" in note for note in board["notes"])
+
+
+def test_a_short_name_and_the_full_one_are_the_same(judged_run, capsys):
+    path, _ = judged_run
+    boards = [told(capsys, path, "--metric", name)[1]["entries"] for name in ("ease", "fit-v1.ease")]
+    assert boards[0] == boards[1]
+    assert told(capsys, path, "--metric", "accuracy")[1]["metric"]["kind"] == "pass"
+    assert run(["board", str(path), "--metric", "beauty"]) == 2
+    assert "fit-v1.composite" in capsys.readouterr().err
+
+
+def test_cells_that_wait_for_judges_are_pending_and_have_no_rank(judged_run, capsys):
+    _, part = judged_run
+    _, board = told(capsys, part)
+    assert [(entry["value"], entry["rank"], entry["pending"]) for entry in board["entries"]] == [(None, None, 1)] * 2
+    assert board["winner"] is None
+    assert run(["board", str(part)]) == 0
+    assert "pending" in capsys.readouterr().out
+
+
+def test_the_page_shows_what_judges_said(judged_run, tmp_path, capsys):
+    path, _ = judged_run
+    told(capsys, path, "--html", tmp_path / "board.html")
+    text = (tmp_path / "board.html").read_text()
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; well" in text and "ada (person)" in text
+
+
+@pytest.mark.parametrize("name", ["judgements/0000.jsonl", "judging/rubrics/fit-v1.md", "judgements/0001.jsonl"])
+def test_judgements_that_are_not_the_sealed_ones_are_refused(judged_run, tmp_path, capsys, name):
+    path = shutil.copytree(judged_run[0], tmp_path / "run")
+    with (path / name).open("ab") as file:
+        file.write(b"\n")
+    assert run(["board", str(path)]) == 1
+    assert name in capsys.readouterr().err
+
+
+def test_judged_pairs_beside_the_judgements_change_nothing(judged_run, tmp_path, capsys):
+    path = shutil.copytree(judged_run[0], tmp_path / "run")
+    _, before = told(capsys, path)
+    folder = RunFolder(path)
+    folder.manifest.unlink()
+    (path / "judgements" / "pairs").mkdir()
+    (path / "judgements" / "pairs" / "0000.jsonl").write_text("{}\n")
+    seal(folder, folder.plan(), command=["x"], environment={})
+    code, after = told(capsys, path)
+    assert (code, after["entries"]) == (0, before["entries"])

@@ -12,6 +12,7 @@ from assay import judged
 from assay.errors import JournalCorrupt
 from assay.judging import summary
 from assay.run.folder import RunFolder
+from assay.session import score
 from assay.stats.intervals import clustered_mean
 from support.judging import RUBRIC, export, fill, run
 from support.stub import Fault, Stub
@@ -167,6 +168,7 @@ def test_without_the_measure_there_is_no_composite(tmp_path: Path, stub: Stub):
         ({"attempt": "0" * 16}, "does not belong to the plan"),
         ({"kind": "guess"}, "the kind is 'guess'"),
         ({"corrects": "j000"}, "which does not stand"),
+        ({"flags": {"self_preference": 1}}, "not a list of texts"),
         ({}, "corrects nothing"),
     ],
 )
@@ -179,4 +181,47 @@ def test_a_journal_that_was_forged_is_corrupt(tmp_path: Path, stub: Stub, change
     item = {"item": line["item"]} if not change or "corrects" in change else {"item": "c1", "id": "j1"}
     path.write_bytes(path.read_bytes() + orjson.dumps({**line, **item, **change}) + b"\n")
     with pytest.raises(JournalCorrupt, match=message):
+        folded(made)
+
+
+def stored(made):
+    return orjson.loads((made.path / "judged.json").read_bytes())
+
+
+def test_a_run_keeps_what_it_comes_to_with_every_layer(tmp_path: Path, stub: Stub):
+    made = run(tmp_path, stub, 8)
+    assert made.judged is None and not (made.path / "judged.json").exists()
+    export(made, tmp_path / "q.csv")
+    (rubric,) = stored(made)["rubrics"]
+    assert (rubric["rubric"]["label"], rubric["pending"], rubric["judges"]) == ("fit-v1", 8, [])
+    judged.apply(fill(tmp_path / "q.csv", tmp_path / "a.csv"), "ada", [made.path])
+    assert stored(made) == made.judged == {"schema": "assay.judged.v1", "rubrics": [folded(made)]}
+    assert folded(made)["judges"] == [{"judge": "ada", "kind": "person", "judgements": 8}]
+    assert [path.name for path in made.path.glob("sealed/*/judged.json")] == ["judged.json"]
+    before = stored(made)
+    score(made.path)
+    assert stored(made) == before
+    assert made.verify() == []
+
+
+def test_flags_of_a_judgement_are_counted(tmp_path: Path, stub: Stub):
+    made = run(tmp_path, stub, 4)
+    export(made, tmp_path / "q.csv")
+    judged.apply(fill(tmp_path / "q.csv", tmp_path / "a.csv"), "ada", [made.path])
+    path = made.path / "judgements" / "0000.jsonl"
+    header, first, *rest = map(orjson.loads, path.read_bytes().splitlines())
+    flagged = [header, first | {"flags": ["self_preference"]}, *rest]
+    path.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in flagged))
+    assert folded(made)["cells"][0]["flags"] == {"self_preference": 1}
+
+
+@pytest.mark.parametrize("change", [{"judge": "ada"}, {"checks": {}}, {"checks": {"marked": [1]}}, {"rubric": None}])
+def test_a_header_that_is_none_is_corrupt(tmp_path: Path, stub: Stub, change):
+    made = run(tmp_path, stub, 3)
+    export(made, tmp_path / "q.csv")
+    judged.apply(fill(tmp_path / "q.csv", tmp_path / "a.csv"), "ada", [made.path])
+    path = made.path / "judgements" / "0000.jsonl"
+    header, *rest = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(orjson.dumps(orjson.loads(header) | change) + b"\n" + b"".join(rest))
+    with pytest.raises(JournalCorrupt, match="not the header of a batch"):
         folded(made)

@@ -1,7 +1,7 @@
 """The board over sums made by hand: joins, ranks, refusals, and pages that names cannot break."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from assay.records import Sampling
 from assay.report.board import make
 from assay.report.board_page import Answer, Looked, write
 from assay.report.board_text import as_csv, as_markdown
-from assay.run.sums import RunSums, starts_of
+from assay.run.sums import JudgedSums, RunSums, starts_of
 from assay.stats.ranking import rank_cells
 
 NASTY = "</td><script>alert(1)</script>|`=1+1`\n\ud800"
@@ -222,7 +222,7 @@ def test_the_map_marks_what_is_missing(tmp_path):
     first, second = rates(0.9, 0.2)
     run = Made({("m", "a@1", "t"): first, ("m", "b@1", "t"): [None] * 40, ("n", "b@1", "t"): second}, answered=40)
     text = page(tmp_path, board(run).document)
-    assert 'class="pending">pending<' in text
+    assert 'class="pending">pending: 40<' in text
     assert 'class="none">' in text
     assert 'class="h9"' in text
     assert 'class="h0"' in text
@@ -232,3 +232,102 @@ def test_a_tie_is_called_one():
     found = board(two(0.5, 0.5)).document
     assert found["winner"]["statement"].startswith("2 of 2 tie for the best with 50.0%")
     assert [entry["rank"] for entry in found["entries"]] == [1, 1]
+
+
+def judging(made, values, pending=None, label="fit-v1", digest="f" * 64, tasks=("t",), **more):
+    """The run with composites `values`, one list a cell as `Made` has them; `pending` by cell."""
+    run = made.run()
+    given = [value for row in values for value in row]
+    sums = np.array([value or 0.0 for value in given]), np.array([float(value is not None) for value in given])
+    names = [metric(f"{label}.composite", "measure"), metric(f"{label}.passed"), metric(f"{label}.fit", "measure")]
+    counts = {number: {"ada": sum(value is not None for value in row)} for number, row in enumerate(values)}
+    judged = JudgedSums(
+        label, digest, tuple(names), ("accuracy",), tasks,
+        {name["name"]: sums if name["kind"] == "measure" else (sums[0] >= 4, sums[1]) for name in names},
+        pending or {}, {}, counts, {"ada": "person"}, **more,
+    )  # fmt: skip
+    return replace(run, judged=(*run.judged, judged))
+
+
+SPREAD = [[float(place % 5) + level for place in range(40)] for level in (3, 1)]
+
+
+def test_what_is_judged_is_ranked_by_its_composite_unless_another_metric_is_asked_for():
+    run = judging(two(one=0.2, other=0.9), SPREAD)
+    found = make([run]).document
+    assert found["metric"]["name"] == "fit-v1.composite"
+    assert [entry["value"] for entry in found["entries"]] == pytest.approx([5, 3])
+    assert [entry["prompt"] for entry in found["entries"]] == ["a@1", "b@1"]
+    for name in ("composite", "fit-v1.composite"):
+        assert make([run], metric=name).document["entries"] == found["entries"]
+    assert make([run], metric="accuracy").document["entries"][0]["prompt"] == "b@1"
+    assert make([run], metric="passed").document["metric"]["kind"] == "pass"
+    assert f"judged by fit-v1 ({'f' * 12}): ada (person, 80 judgements)" in found["notes"]
+    assert found["entries"][0]["judges"] == {"ada": {"kind": "person", "judgements": 40}}
+
+
+def test_a_cell_with_a_judgement_missing_is_pending_and_not_ranked_until_it_is_there():
+    lacking = [SPREAD[0], [None, *SPREAD[1][1:]]]
+    found = make([judging(two(), lacking, {1: 1})]).document
+    first, last = found["entries"]
+    assert (last["value"], last["rank"], last["pending"], last["all"]["value"]) == (None, None, 1, None)
+    assert all(last["metrics"][f"fit-v1.{name}"]["value"] is None for name in ("composite", "passed", "fit"))
+    assert (first["value"], first["n"], found["shared"]) == (pytest.approx(5), 40, 40)
+    assert "m · b@1: 1 of 40 answers are not judged, so it is not ranked" in found["notes"]
+    assert "pending" in as_markdown(found).splitlines()[3]
+    assert [entry["rank"] for entry in make([judging(two(), SPREAD)]).document["entries"]] == [1, 2]
+
+
+def test_judged_answers_without_a_measure_are_left_out_aloud():
+    lacking = [SPREAD[0], [None, *SPREAD[1][1:]]]
+    run = judging(two(), lacking)
+    found = make([replace(run, judged=(replace(run.judged[0], unmeasured={1: 1}),))]).document
+    assert (found["shared"], found["excluded"], found["entries"][1]["unmeasured"]) == (39, 1, 1)
+    assert [entry["rank"] for entry in found["entries"]] == [1, 2]
+    assert "m · b@1: 1 judged answers have no measure that the composite needs" in found["notes"]
+
+
+def test_a_run_that_was_never_handed_out_is_pending_beside_one_that_was():
+    one, other = two(), two(name="other")
+    found = make([judging(one, SPREAD), other.run()], by=["model", "prompt"]).document
+    assert [(entry["run"], entry["value"] is None, entry["pending"]) for entry in found["entries"]] == [
+        ("run", False, 0), ("run", False, 0), ("other", True, 40), ("other", True, 40),
+    ]  # fmt: skip
+
+
+def test_one_name_for_two_rubrics_is_refused():
+    runs = [judging(two(), SPREAD), judging(two(name="other"), SPREAD, digest="0" * 64)]
+    with pytest.raises(ConfigError, match="fit-v1 of other is another rubric"):
+        make(runs)
+
+
+def test_of_several_rubrics_one_must_be_named():
+    run = judging(two(), SPREAD)
+    both = replace(run, judged=(*run.judged, *judging(two(), SPREAD[::-1], label="tip-v1", digest="0" * 64).judged))
+    for more in ({}, {"metric": "composite"}):
+        with pytest.raises(ConfigError, match="several rubrics") as caught:
+            make([both], **more)
+        assert "tip-v1.composite" in str(caught.value)
+    assert make([both], metric="tip-v1.composite").document["entries"][0]["prompt"] == "b@1"
+
+
+def test_marked_batches_flags_and_other_judges_are_named():
+    marked = ({"batch": "b1", "judge": "ada", "judgements": 40, "why": ["anchor 1: fit is 1, calibrated as 3"]},)
+    run = judging(two(), SPREAD, marked=marked, flags={"self_preference": 3})
+    bob = replace(run.judged[0], judged={0: {"ada": 40}, 1: {"bob": 40}}, judges={"ada": "person", "bob": "model"})
+    notes = make([replace(run, judged=(bob,))]).document["notes"]
+    assert any("run: the batch b1 by ada (40 judgements) is marked: anchor 1" in note for note in notes)
+    assert "run: 3 judgements by fit-v1 are flagged self_preference" in notes
+    assert any("ada (person, 40 judgements), bob (model, 40 judgements)" in note for note in notes)
+    assert "not every entry is judged by the same judges (m · a@1: ada, m · b@1: bob)" in notes
+
+
+def test_the_dimensions_have_columns_and_what_judges_wrote_breaks_no_page(tmp_path):
+    document = make([judging(two(), SPREAD)]).document
+    head = [cell.strip() for cell in as_markdown(document).splitlines()[0].split("|")]
+    assert [name for name in head if name in ("passed", "fit", "accuracy")] == ["passed", "fit", "accuracy"]
+    remark = {"judge": NASTY, "kind": "model", "scores": {"fit": 2}, "text": NASTY, "flags": ["self_preference"]}
+    looked = Looked("t", "s1", "?", (Answer("m · a@1", 5.0, "an answer", (remark,)),))
+    text = page(tmp_path, document, [looked])
+    assert "<script" not in text
+    assert "self preference" in text and "<p>fit 2</p>" in text and "fit 5" in text

@@ -9,6 +9,7 @@ import pytest
 from assay.report import html
 from assay.report.entry import outcome_of, primary_names, verdict
 from test_report_inputs import HOSTILE, made_up
+from test_report_judged import judged_of
 
 pytestmark = pytest.mark.browser
 
@@ -337,3 +338,20 @@ def test_intervals_lie_where_the_numbers_say(opened):
     assert middle / track["width"] == pytest.approx(metric["value"], abs=0.01)
     assert line.get_attribute("x1") == f"{100 * metric['low']:.2f}%"
     assert line.get_attribute("x2") == f"{100 * metric['high']:.2f}%"
+
+
+def test_the_judged_section_shows_and_what_judges_wrote_is_inert(opened):
+    run = made_up(samples=10, bad=0.0)
+    page = opened(run, judged=judged_of(run, HOSTILE))
+    page.locator("nav a[href='#judged']").click()
+    section = page.locator("#judged")
+    assert section.is_visible()
+    assert section.locator("tbody tr").count() == len(run.results["cells"])
+    assert section.locator("svg circle").count() == len(run.results["cells"])
+    assert "3.5" in section.locator("tbody tr").first.inner_text()
+    shown = page.locator("#sample").inner_text()
+    assert "ada (person) by fit-v1" in shown and "<img src=x onerror='window.owned=2'>" in shown
+    assert "U+202E" in shown and "\u202e" not in shown
+    assert page.evaluate("window.owned") is None
+    page.locator("#cells table a").first.click()
+    assert page.locator("#filters select[name=cell]").input_value() != ""

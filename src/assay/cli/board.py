@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from assay.cli.output import console, json_option, note, print_json
+from assay.cli.track import chosen, experiment_options, required
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from assay.report.board import Board
     from assay.report.board_entries import Part
-    from assay.report.board_page import Looked
+    from assay.report.board_page import Looked, Remark
+    from assay.run.sums import RunSums
 
 _RUN = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -35,9 +37,15 @@ def _keys(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[s
 
 
 @click.command("board", short_help="Rank the cells of sealed runs: means, intervals, and who may be best.")
-@click.argument("runs", type=_RUN, nargs=-1, required=True, metavar="RUN...")
+@click.argument("runs", type=_RUN, nargs=-1, metavar="RUN...")
+@experiment_options
 @click.option("--by", default="model,prompt", show_default=True, callback=_keys, metavar="KEYS", help="What is ranked.")
-@click.option("--metric", metavar="NAME", help="What it is ranked by; by default each task's primary metric.")
+@click.option(
+    "--metric",
+    metavar="NAME",
+    help="What it is ranked by: a scorer's metric, or a judged one such as composite; by default the composite of a "
+    "task that is judged, and any other's primary metric.",
+)
 @click.option("--task", "tasks", multiple=True, metavar="NAME", help="Only this task; may be repeated.")
 @click.option("--csv", type=_FILE, help="Write the board as CSV.")
 @click.option("--markdown", type=_FILE, help="Write the board as Markdown.")
@@ -45,6 +53,8 @@ def _keys(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple[s
 @json_option
 def board(
     runs: tuple[Path, ...],
+    experiment: str | None,
+    uri: str | None,
     by: tuple[str, ...],
     metric: str | None,
     tasks: tuple[str, ...],
@@ -53,7 +63,7 @@ def board(
     html: Path | None,
     as_json: bool,
 ) -> int:
-    """Rank the cells of sealed runs, joined by task and sample.
+    """Rank the cells of sealed runs, joined by task and sample; of RUN..., or of all that an MLflow experiment holds.
 
     Ranks rest on the samples that all entries have scores of, and say how sure they are: the ranks that the data leave
     open, how often an entry would lead, and which cannot be told apart. What is missing or not comparable is said.
@@ -61,7 +71,8 @@ def board(
     from assay.evidence.board import contents, read
     from assay.report.board import make
 
-    made = make([read(path) for path in runs], by, metric, tasks, contents)
+    required(runs, experiment)
+    made = make([read(path) for path in chosen(runs, uri, experiment)], by, metric, tasks, contents)
     written = _write(made, csv, markdown, html)
     if as_json:
         print_json({**made.document, "files": written})
@@ -117,7 +128,7 @@ def _shown(document: Mapping[str, Any], width: int) -> tuple[list[str], list[lis
     rest = [name for name in names if name not in doubled and any(row[name] not in ("–", "0") for row in rows)]
     sizes = {name: 2 + max(len(name), *(len(row[name]) for row in rows)) for name in (*rest, score, "interval")}
     room = width - 30 - max(sizes.pop(score), sizes.pop("interval"))
-    for name in reversed([name for name in others(document) if name in rest]):
+    for name in reversed([name for name in others(document).values() if name in rest]):
         if sum(sizes[kept] for kept in rest) > room:
             rest.remove(name)
     return ["rank", "entry", score, *rest], [
@@ -149,7 +160,7 @@ def _looked(made: Board) -> list[Looked]:
 
     order = [entry["entry"] for entry in made.document["entries"] if entry["value"] is not None]
     chosen = _spread(made, order)
-    asked, texts = _texts(made, order, chosen)
+    asked, texts, said = _texts(made, order, chosen)
     found = []
     for column in chosen:
         answers = tuple(
@@ -157,6 +168,7 @@ def _looked(made: Board) -> list[Looked]:
                 made.entries[entry].label,
                 float(made.sums[entry, column] / made.counts[entry, column]),
                 texts.get((entry, column)),
+                tuple(said.get((entry, column), ())),
             )
             for entry in order
         )
@@ -180,8 +192,8 @@ def _spread(made: Board, order: Sequence[int]) -> list[int]:
 
 def _texts(
     made: Board, order: Sequence[int], columns: Sequence[int]
-) -> tuple[dict[int, str], dict[tuple[int, int], str]]:
-    """What these columns ask, and each entry's first stored answer there."""
+) -> tuple[dict[int, str], dict[tuple[int, int], str], dict[tuple[int, int], list[Remark]]]:
+    """What these columns ask, each entry's first stored answer there, and what judges said of that."""
     from assay.evidence.board import answers, inputs
 
     asked: dict[int, str] = {}
@@ -195,10 +207,22 @@ def _texts(
             for column, place in places.items():
                 held.setdefault(_index(part, place), (entry, column))
     texts: dict[tuple[int, int], str] = {}
+    said: dict[tuple[int, int], list[Remark]] = {}
     for part, held in wanted.values():
-        for index, text in answers(part.run, held).items():
-            texts.setdefault(held[index], text)
-    return asked, texts
+        found = {held[index]: (index, text) for index, text in answers(part.run, held).items()}
+        texts |= {place: text for place, (_, text) in found.items() if place not in texts}
+        for index, remark in _remarks(made, part.run, [index for index, _ in found.values()]):
+            said.setdefault(held[index], []).append(remark)
+    return asked, texts, said
+
+
+def _remarks(made: Board, run: RunSums, wanted: Sequence[int]) -> Iterator[tuple[int, Remark]]:
+    """What judges said of these attempts of a run, by the rubrics that the board ranks by."""
+    from assay.evidence.board import remarks
+
+    for digest in dict.fromkeys(made.metric.rubrics.values()):
+        for index, found in remarks(run, digest, wanted).items():
+            yield from ((index, remark) for remark in found)
 
 
 def _first(made: Board, part: Part, columns: Sequence[int]) -> dict[int, int]:

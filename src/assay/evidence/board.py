@@ -6,10 +6,11 @@ them all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -22,7 +23,11 @@ from assay.run.folder import RunFolder, SampleFile
 from assay.run.frame import json_lines
 from assay.run.results import SCHEMA as RESULTS
 from assay.run.scores import planned
-from assay.run.sums import RunSums, query, starts_of, totals
+from assay.run.state import State
+from assay.run.sums import JudgedSums, RunSums, query, starts_of, summed, totals
+
+if TYPE_CHECKING:
+    from assay.judging.rubric import Rubric
 
 
 def read(path: Path) -> RunSums:
@@ -50,10 +55,11 @@ def read(path: Path) -> RunSums:
         scorers = _scorers(scores, plan)
         sums = totals(plan, results, scorers, lambda: seal.segments("attempts"), scores)
         clusters = {name: _clusters(folder, plan, name) for name, task in plan.tasks.items() if task.cluster}
+        judged = tuple(_judged(seal, plan))
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise EvidenceError(f"{path}: not what assay writes ({error!r})") from error
     name = path.resolve().name
-    return RunSums(name, path, plan, results, scorers, sums, starts_of(plan), manifest["id"], clusters)
+    return RunSums(name, path, plan, results, scorers, sums, starts_of(plan), manifest["id"], clusters, judged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,16 @@ class _Seal:
         """The sealed segments of a journal, as JSON lines where they are there; the files read for them are checked."""
         found = journal.one_each(self.folder.path / name for name in self.digests if name.startswith(f"{part}/"))
         self.check(map(_stored, found))
+        return found
+
+    def whole(self, *parts: str) -> list[Path]:
+        """Every file in these folders, sealed or there; raises EvidenceError where one is only one of both."""
+        root = self.folder.path
+        sealed = {name for name in self.digests if name.startswith(tuple(f"{part}/" for part in parts))}
+        files = (path for part in parts for path in (root / part).rglob("*") if not path.is_dir())
+        there = {path.relative_to(root).as_posix() for path in files}
+        found = [root / name for name in sorted(sealed | there)]
+        self.check(found)
         return found
 
     def check(self, paths: Iterable[Path]) -> None:
@@ -134,6 +150,68 @@ def _clusters(folder: RunFolder, plan: Plan, task: str) -> tuple[str, ...]:
         return tuple(str(sample.metadata.get(key, sample.fields.get(key))) for sample in samples)
     finally:
         file.close()
+
+
+_JUDGED = ("judgements", "judging/rubrics", "judging/exports")
+
+
+def _judged(seal: _Seal, plan: Plan) -> Iterator[JudgedSums]:
+    """What each rubric that the run carries comes to; nothing is read of a run that carries none.
+
+    Raises EvidenceError where judgements, or what they are of, are not the sealed ones.
+    """
+    if not seal.whole(*_JUDGED):
+        return
+    from assay.judging.library import carried
+
+    seal.whole("attempts", "scores")
+    state = State.read(seal.folder, plan)
+    for rubric in carried(seal.folder):
+        yield _sums(seal.folder, plan, state, rubric)
+
+
+def _sums(folder: RunFolder, plan: Plan, state: State, rubric: Rubric) -> JudgedSums:
+    from assay.judging.fold import judges_of, marked_of
+    from assay.judging.values import judged, metrics
+
+    found, names = judged(folder, plan, state, rubric), metrics(rubric)
+    index = [value.index for value in found.values]
+    totals = {one.name: summed(plan, index, [value.values[one.name] for value in found.values]) for one in names}
+    counts: dict[int, Counter[str]] = {}
+    flags: Counter[str] = Counter()
+    for number, lines in found.standing.by_attempt.items():
+        counts.setdefault(plan.locate(number)[0], Counter()).update(lines.keys())
+        flags.update(str(flag) for line in lines.values() for flag in line.record.get("flags", ()))
+    return JudgedSums(
+        rubric.label,
+        rubric.digest,
+        tuple({"name": one.name, "kind": one.kind, "higher_is_better": one.higher_is_better} for one in names),
+        tuple(dimension.metric for dimension in rubric.measured),
+        found.tasks,
+        totals,
+        {cell: count.pending for cell, count in found.counts.items()},
+        {cell: count.unmeasured for cell, count in found.counts.items()},
+        counts,
+        {str(judge["judge"]): str(judge["kind"]) for judge in judges_of(found.standing)},
+        tuple(marked_of(found.standing)),
+        flags,
+    )
+
+
+def remarks(run: RunSums, digest: str, wanted: Iterable[int]) -> dict[int, list[dict[str, Any]]]:
+    """What each judge said by the rubric of that digest of these attempts, by their index in the plan: `judge`, `kind`,
+    `scores`, and what they wrote as `text`. Nothing where the run does not carry the rubric.
+    """
+    if run.judged_by(digest) is None:
+        return {}
+    from assay.judging.judgements import Standing, said
+    from assay.judging.library import carried
+
+    folder = RunFolder(run.path)
+    _Seal(folder, read_manifest(folder.manifest)).whole(*_JUDGED, "attempts")
+    (rubric,) = (rubric for rubric in carried(folder) if rubric.digest == digest)
+    standing = Standing.read(folder, run.plan, State.read(folder, run.plan), rubric).by_attempt
+    return {index: [said(line) for line in standing[index].values()] for index in wanted if index in standing}
 
 
 def contents(run: RunSums, task: str) -> tuple[bytes, ...]:

@@ -10,19 +10,16 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from assay.judging.candidates import is_candidate, judgeable
+from assay.judging.candidates import judgeable
 from assay.judging.judgements import Standing
-from assay.judging.queue import tasks_judged
 from assay.judging.rubric import Rubric
+from assay.judging.values import Answer, answers, cells_of, tasks_of
 from assay.plan.plan import Plan
-from assay.run import journal
 from assay.run.folder import RunFolder
 from assay.run.results import rounded
-from assay.run.scores import ScoreIndex
 from assay.run.state import State
 from assay.stats.intervals import Interval, clustered_mean, clustered_rate, mean, rate
 
-SCHEMA = "assay.judged.v1"
 CONFIDENCE = 0.95
 
 
@@ -65,38 +62,47 @@ class _Cell:
     judged: int = 0
     unmeasured: int = 0
     judges: dict[str, int] = field(default_factory=dict)
+    flags: dict[str, int] = field(default_factory=dict)
 
 
 def summary(
-    folder: RunFolder, plan: Plan, rubric: Rubric, state: State | None = None, tasks: Collection[str] = ()
+    folder: RunFolder,
+    plan: Plan,
+    rubric: Rubric,
+    state: State | None = None,
+    tasks: Collection[str] = (),
+    standing: Standing | None = None,
 ) -> dict[str, Any]:
     """Per cell the mean of each dimension and of the composite, with intervals clustered by sample; n, and how many
     candidates are pending.
 
-    `tasks`: by default those that were ever exported for this rubric. Several judges of one attempt count as their
-    mean. A measured dimension is read from the attempt's current score; where a score has none, the attempt is
-    `unmeasured` and has no composite. Raises JournalCorrupt for judgements that are not of this plan.
+    `tasks`: by default those that were ever exported for this rubric, or judged by it. Several judges of one attempt
+    count as their mean. A measured dimension is read from the attempt's current score; where a score has none, the
+    attempt is `unmeasured` and has no composite. `state`, `standing`: where they are read already. Raises
+    JournalCorrupt for judgements that are not of this plan.
     """
     state = state or State.read(folder, plan)
-    chosen = judgeable(plan, tasks or tasks_judged(folder, rubric))
-    standing = Standing.read(folder, plan, state, rubric)
-    numbers = [number for number, cell in enumerate(plan.cells) if cell.task in chosen and cell.mode != "choices"]
-    cells = {number: _empty(len(plan.tasks[plan.cells[number].task].samples), rubric) for number in numbers}
-    index = ScoreIndex(folder, plan, state)
-    try:
-        for _, _, record in journal.read(folder.attempts):
-            if is_candidate(record, plan, state, chosen):
-                _add(cells[record["cell"]], record["index"], plan, rubric, standing, index)
-    finally:
-        index.close()
+    standing = standing or Standing.read(folder, plan, state, rubric)
+    chosen = judgeable(plan, tasks) if tasks else tasks_of(folder, plan, rubric, standing)
+    cells = {
+        number: _empty(len(plan.tasks[plan.cells[number].task].samples), rubric) for number in cells_of(plan, chosen)
+    }
+    for answer in answers(folder, plan, state, rubric, standing, chosen):
+        _add(cells[answer.cell], answer, rubric)
     rows = [rounded(_row(plan, number, cell, rubric)) for number, cell in cells.items()]
     return {
-        "schema": SCHEMA,
         "plan": plan.digest,
-        "rubric": {**rubric.named, "composite": rubric.composite.text, "pass_mark": rubric.pass_mark},
+        "rubric": {
+            "label": rubric.label,
+            **rubric.named,
+            "composite": rubric.composite.text,
+            "pass_mark": rubric.pass_mark,
+            "range": list(rubric.range),
+        },
         "candidates": sum(row["candidates"] for row in rows),
         "pending": sum(row["pending"] for row in rows),
-        "marked": list(_marked(standing)),
+        "judges": list(judges_of(standing)),
+        "marked": list(marked_of(standing)),
         "cells": rows,
     }
 
@@ -106,44 +112,24 @@ def _empty(samples: int, rubric: Rubric) -> _Cell:
     return _Cell(columns, _Values.of(samples), _Values.of(samples))
 
 
-def _add(cell: _Cell, number: int, plan: Plan, rubric: Rubric, standing: Standing, index: ScoreIndex) -> None:
+def _add(cell: _Cell, answer: Answer, rubric: Rubric) -> None:
     cell.candidates += 1
-    position = plan.locate(number)[1]
-    measured = measures(rubric, index.get(number))
-    for name, value in measured.items():
-        cell.columns[name].add(position, value)
-    judges = standing.by_attempt.get(number)
-    if not judges:
+    for name, value in {**answer.measured, **answer.judged(rubric)}.items():
+        cell.columns[name].add(answer.sample, value)
+    if not answer.lines:
         return
     cell.judged += 1
-    for judge, line in judges.items():
+    for judge, line in answer.lines.items():
         cell.judges[judge] = cell.judges.get(judge, 0) + 1
-        if line.record["kind"] != "candidate":
-            raise line.corrupt("a check stands for a candidate")
-    given = [line.record["scores"] for line in judges.values()]
-    for dimension in rubric.judged:
-        cell.columns[dimension.name].add(position, _mean([scores[dimension.name] for scores in given]))
-    if any(name not in measured for name in rubric.composite.names if name not in given[0]):
+        for flag in line.record.get("flags", ()):
+            cell.flags[flag] = cell.flags.get(flag, 0) + 1
+    composite = answer.composite(rubric)
+    if composite is None:
         cell.unmeasured += 1
         return
-    composite = _mean([rubric.composite.value({**measured, **scores}) for scores in given])
-    cell.composite.add(position, composite)
+    cell.composite.add(answer.sample, composite)
     if rubric.pass_mark is not None:
-        cell.passed.add(position, float(composite >= rubric.pass_mark))
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
-
-
-def measures(rubric: Rubric, score: Mapping[str, Any] | None) -> dict[str, float]:
-    """The measured dimensions of an attempt, from its score: a pass is one. What the score lacks is left out."""
-    metrics = (score or {}).get("metrics") or {}
-    return {
-        dimension.name: float(metrics[dimension.metric])
-        for dimension in rubric.measured
-        if isinstance(metrics.get(dimension.metric), bool | int | float)
-    }
+        cell.passed.add(answer.sample, float(composite >= rubric.pass_mark))
 
 
 def _row(plan: Plan, number: int, cell: _Cell, rubric: Rubric) -> dict[str, Any]:
@@ -163,13 +149,27 @@ def _row(plan: Plan, number: int, cell: _Cell, rubric: Rubric) -> dict[str, Any]
         "pending": pending,
         "unmeasured": cell.unmeasured,
         "judges": dict(sorted(cell.judges.items())),
+        "flags": dict(sorted(cell.flags.items())),
         "dimensions": {name: asdict(values.mean()) for name, values in cell.columns.items()},
         "composite": asdict(cell.composite.mean()),
         "passed": asdict(cell.passed.rate()) if rubric.pass_mark is not None else None,
     }
 
 
-def _marked(standing: Standing) -> Iterator[dict[str, Any]]:
+def judges_of(standing: Standing) -> Iterator[dict[str, Any]]:
+    """Who stands behind the numbers: each judge's name, kind, and how many judgements of theirs stand; of a model what
+    it is, too.
+    """
+    found: dict[str, tuple[Mapping[str, Any], int]] = {}
+    for lines in standing.by_attempt.values():
+        for name, line in lines.items():
+            found[name] = (line.header["judge"], found.get(name, ({}, 0))[1] + 1)
+    for name, (judge, count) in sorted(found.items()):
+        kept = {key: judge[key] for key in ("kind", "identity", "votes") if key in judge}
+        yield {"judge": name, **kept, "judgements": count}
+
+
+def marked_of(standing: Standing) -> Iterator[dict[str, Any]]:
     """The batches behind what stands whose checks failed, and how many judgements of each stand."""
     counts: dict[str, tuple[Mapping[str, Any], int]] = {}
     for judges in standing.by_attempt.values():

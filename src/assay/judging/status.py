@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from assay.judging import judgements, queue
-from assay.judging.candidates import candidates, judgeable
+from assay.judging.candidates import candidates
 from assay.judging.rubric import Rubric
+from assay.judging.values import tasks_of
 from assay.plan.plan import Plan
 from assay.run.folder import RunFolder
 from assay.run.state import State
@@ -17,9 +18,9 @@ def status(folder: RunFolder, plan: Plan, state: State, rubric: Rubric) -> dict[
 
     Raises JournalCorrupt for judgements that are not of this plan, EvidenceError for a damaged key.
     """
-    tasks = judgeable(plan, queue.tasks_judged(folder, rubric))
-    found = {candidate.index for candidate in candidates(folder, plan, state, tasks)}
     standing = judgements.Standing.read(folder, plan, state, rubric)
+    tasks = tasks_of(folder, plan, rubric, standing)
+    found = {candidate.index for candidate in candidates(folder, plan, state, tasks)}
     done = found & standing.by_attempt.keys()
     headers = [header for header in judgements.headers(folder) if header["rubric"]["digest"] == rubric.digest]
     names = sorted({str(header["judge"]["name"]) for header in headers})

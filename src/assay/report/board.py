@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from assay.records import Outcome
 from assay.report.board_entries import (
     Entry,
     Measured,
@@ -18,10 +17,12 @@ from assay.report.board_entries import (
     check_runs,
     check_tasks,
     entries_of,
-    measured,
     named,
     parts_of,
 )
+from assay.report.board_judged import Rubrics, answered, described, judges, pending, waiting
+from assay.report.board_judged import notes as judged_notes
+from assay.report.board_metric import measured
 from assay.report.board_notes import differences, warnings
 from assay.report.numbers import figure, percent
 from assay.run.sums import RunSums
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 SCHEMA = "assay.board.v1"
 BY = ("model", "prompt")
 CONFIDENCE = 0.95
-_SCORABLE = tuple(outcome.value for outcome in Outcome if outcome.scorable)
 
 Contents = Callable[[RunSums, str], Sequence[bytes]]
 """Each of a task's samples as it is stored, by position; asked only where the data of two runs differ."""
@@ -79,24 +79,27 @@ def make(
 ) -> Board:
     """The board of these runs. `by`: what makes an entry; over the rest of a cell's name is averaged, as notes say.
 
-    `metric`: by default each task's primary one. `tasks`: by default all. Raises ConfigError where a name is unknown or
-    metrics of different kinds would be mixed.
+    `metric`: by default the composite of a task that is judged, and any other's primary one. `tasks`: by default all.
+    Raises ConfigError where a name is unknown or metrics of different kinds would be mixed.
     """
     check_runs(runs)
     check_tasks(tasks, runs)
     parts = [part for part in parts_of(runs) if not tasks or part.task in tasks]
     names = list(dict.fromkeys(part.task for part in parts))
-    ranked_by = measured(parts, metric)
+    ranked_by = measured(parts, metric, Rubrics(parts))
     notes = list(warnings(runs))
     entries = entries_of(parts, by, notes)
     columns = _Columns(parts, names, contents, notes)
     sums, counts = columns.totals(entries, ranked_by)
     notes += differences(entries, names, by)
+    rubrics = list({judged.digest: judged for judged in ranked_by.judged.values()}.values())
+    notes += judged_notes(entries, rubrics)
     draft = _Draft(entries, names, ranked_by, sums, counts, columns, notes, seed)
     document = {
         "schema": SCHEMA,
         "by": list(by),
         "metric": {"name": ranked_by.name, "kind": ranked_by.kind, "higher_is_better": ranked_by.higher_is_better},
+        "rubrics": described(rubrics),
         "tasks": names,
         "runs": [_run(run) for run in runs],
         **draft.content(),
@@ -176,13 +179,14 @@ class _Draft:
 
     def content(self) -> dict[str, Any]:
         """What the document says beside its head."""
-        scored = [number for number in range(len(self.entries)) if self.counts[number].sum()]
+        waiting = [self.waiting(number)[1] for number in range(len(self.entries))]
+        scored = [number for number, left in enumerate(waiting) if self.counts[number].sum() and not left]
         shared: Any = (self.counts[scored] > 0).all(axis=0) & bool(scored)
         ranking = self._ranking(scored)
         self._say(scored, shared)
         order = [scored[standing.cell] for standing in ranking.standings] if ranking else scored
-        waiting = [number for number in range(len(self.entries)) if number not in scored]
-        shown = [self._entry(number, shared, ranking, scored) for number in (*order, *waiting)]
+        rest = [number for number in range(len(self.entries)) if number not in scored]
+        shown = [self._entry(number, shared, ranking, scored) for number in (*order, *rest)]
         winner = self._winner(ranking, order[0]) if ranking else None
         return {
             "confidence": CONFIDENCE,
@@ -196,10 +200,15 @@ class _Draft:
             "notes": list(dict.fromkeys(self.notes)),
         }
 
+    def waiting(self, number: int) -> tuple[int, int, int]:
+        """Of the judged tasks of an entry: answers, those that nobody judged, and judged ones without a composite."""
+        return waiting(self.entries[number], self.metric.rubrics)
+
     def _ranking(self, scored: Sequence[int]) -> Ranking | None:
         """The ranking of the entries that have scores; None, with a note, where nothing can be ranked."""
         if len(scored) < 2:
-            self.notes.append("fewer than two entries have scores: nothing is ranked")
+            what = "are judged as a whole" if self.metric.judged else "have scores"
+            self.notes.append(f"fewer than two entries {what}: nothing is ranked")
             return None
         sign = 1 if self.metric.higher_is_better else -1
         try:
@@ -221,16 +230,23 @@ class _Draft:
         kept = self.counts[scored][:, shared]
         if len(kept) > 1 and used and (kept != kept[0]).any():
             self.notes.append("the entries were tried differently often on the samples that they share")
-        for number in range(len(self.entries)):
-            if number not in scored:
-                self.notes.append(f"{self.entries[number].label}: no scores by sample, so it is not ranked")
+        for number, entry in enumerate(self.entries):
+            answers, left, bare = self.waiting(number)
+            if left:
+                self.notes.append(f"{entry.label}: {left:,} of {answers:,} answers are not judged, so it is not ranked")
+            elif number not in scored:
+                self.notes.append(f"{entry.label}: no scores by sample, so it is not ranked")
+            if bare:
+                self.notes.append(f"{entry.label}: {bare:,} judged answers have no measure that the composite needs")
         if len(self.tasks) > 1:
             self.notes.append(f"scores are averaged over {named(self.tasks)}, each attempt weighing the same")
 
     def _entry(self, number: int, shared: Any, ranking: Ranking | None, scored: Sequence[int]) -> dict[str, Any]:
         entry, sums, counts = self.entries[number], self.sums[number], self.counts[number]
         standing = next((s for s in ranking.standings if scored[s.cell] == number), None) if ranking else None
-        interval = _interval(sums[shared], counts[shared], self.metric.kind)
+        left = self.waiting(number)[1]
+        here = shared & (number in scored)
+        interval = _interval(sums[here], counts[here], self.metric.kind)
         return {
             "entry": number,
             "label": entry.label,
@@ -241,10 +257,10 @@ class _Draft:
             "best": standing.best if standing else None,
             "groups": [_letter(group) for group in standing.groups] if standing else [],
             **_plain(interval),
-            "all": _whole(sums, counts),
-            "tasks": {task: self._of_task(number, place, shared) for place, task in enumerate(self.tasks)},
+            "all": _whole(sums, counts) | ({"value": None} if left else {}),
+            "tasks": {task: self._of_task(number, place, here) for place, task in enumerate(self.tasks)},
             "metrics": _metrics(entry),
-            **_accounts(entry),
+            **_accounts(entry, self.metric),
         }
 
     def _of_task(self, number: int, task: int, shared: Any) -> float | None:
@@ -327,20 +343,41 @@ def _metrics(entry: Entry) -> dict[str, Any]:
                 held = found.setdefault(metric["name"], [0.0, 0.0])
                 held[0] += float(sums.sum())
                 held[1] += float(counts.sum())
-    return {name: {"value": total / n if n else None, "n": int(n)} for name, (total, n) in found.items()}
+    means = {name: {"value": total / n if n else None, "n": int(n)} for name, (total, n) in found.items()}
+    return means | _judged_metrics(entry)
 
 
-def _accounts(entry: Entry) -> dict[str, Any]:
-    """What became of the attempts, what they cost and how long they took. Pending: answered, and not scored yet."""
+def _judged_metrics(entry: Entry) -> dict[str, Any]:
+    """The mean of every judged metric; none as long as an answer of the entry is pending."""
+    found: dict[str, dict[str, Any]] = {}
+    for judged in {judged.digest: judged for part in entry.parts for judged in part.run.judged}.values():
+        parts = [part for part in entry.parts if part.task in judged.tasks]
+        left = sum(pending(part, judged.digest) for part in parts)
+        for metric in judged.metrics if parts else ():
+            pairs = [part.run.of(part.cell, metric["name"]) for part in parts]
+            n = sum(int(counts.sum()) for _, counts in pairs)
+            value = sum(float(sums.sum()) for sums, _ in pairs) / n if n and not left else None
+            found[metric["name"]] = {"value": value, "n": n}
+    return found
+
+
+def _accounts(entry: Entry, metric: Measured) -> dict[str, Any]:
+    """What became of the attempts, what they cost and how long they took. Pending: answered, and not judged where the
+    ranks rest on judgements, or not scored yet.
+    """
     rows = [part.row for part in entry.parts]
     planned, finished, scored = (sum(row[key] for row in rows) for key in ("planned", "finished", "scored"))
-    answered = sum(row["outcomes"].get(name, 0) for row in rows for name in _SCORABLE)
+    judged = waiting(entry, metric.rubrics)
+    others = [part for part in entry.parts if part.task not in metric.judged]
+    unscored = sum(max(0, answered(part) - part.row["scored"]) for part in others)
     return {
         "planned": planned,
         "finished": finished,
         "scored": scored,
-        "pending": max(0, answered - scored),
-        "failed": finished - answered,
+        "pending": judged[1] + unscored,
+        "unmeasured": judged[2],
+        "judges": judges(entry, metric.rubrics.values()),
+        "failed": finished - sum(answered(part) for part in entry.parts),
         "cost": _cost(rows),
         "latency_s": _latency(rows),
     }

@@ -1,4 +1,4 @@
-"""What a board ranks: entries made of cells of runs, and the metric that they are ranked by."""
+"""What a board ranks: entries made of cells of runs, and what they are ranked by."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from assay.errors import ConfigError, Problem
 from assay.files import digest_of
-from assay.run.sums import RunSums
+from assay.run.sums import JudgedSums, RunSums
 
 _NAMED = 5
 """How many names a note lists before it counts the rest."""
@@ -53,16 +53,25 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The metric of the board: its name where all tasks share one, each task's own, and how it is read."""
+    """The metric of the board: its name where all tasks share one, each task's own, and how it is read.
+
+    `judged` has the rubric behind it for each task whose metric is judged.
+    """
 
     of: Mapping[str, str]
     kind: str
     higher_is_better: bool
+    judged: Mapping[str, JudgedSums] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """The one name, or the names of all."""
         return ", ".join(dict.fromkeys(self.of.values()))
+
+    @property
+    def rubrics(self) -> dict[str, str]:
+        """The digest of the rubric of each task that is ranked by judgements."""
+        return {task: judged.digest for task, judged in self.judged.items()}
 
 
 def check_runs(runs: Sequence[RunSums]) -> None:
@@ -87,32 +96,6 @@ def parts_of(runs: Iterable[RunSums]) -> Iterator[Part]:
     for run in runs:
         for number in range(len(run.plan.cells)):
             yield Part(run, number)
-
-
-def measured(parts: Sequence[Part], wanted: str | None) -> Measured:
-    """The metric of each task. Raises ConfigError where there is none such, or where they cannot be averaged."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for part in parts:
-        scorer = part.run.scorers.get(part.task)
-        metrics = {m["name"]: m for m in scorer.metrics if m["kind"] != "label"} if scorer else {}
-        chosen = metrics.get(wanted) if wanted else next(iter(metrics.values()), None)
-        if chosen is None:
-            known = ", ".join(metrics) or "none: it was not scored"
-            message = (
-                f"{part.task} of {part.run.name} has no metric {wanted!r}" if wanted else f"{part.task}: no metric"
-            )
-            raise ConfigError(Problem(message, "--metric", allowed=known))
-        first = found.setdefault(part.task, chosen)
-        if first["name"] != chosen["name"]:
-            message = f"{part.task} is scored by {first['name']} in one run and by {chosen['name']} in another"
-            raise ConfigError(Problem(message, "--metric", allowed="a metric that all runs have"))
-    kinds = {(metric["kind"], metric["higher_is_better"]) for metric in found.values()}
-    if len(kinds) > 1:
-        listed = ", ".join(f"{task}: {metric['name']}" for task, metric in found.items())
-        message = f"metrics of different kinds cannot be averaged ({listed})"
-        raise ConfigError(Problem(message, "--metric", allowed="one that all tasks have, or --task for one of them"))
-    kind, higher = kinds.pop()
-    return Measured({task: str(metric["name"]) for task, metric in found.items()}, str(kind), bool(higher))
 
 
 def entries_of(parts: Sequence[Part], by: Sequence[str], notes: list[str]) -> list[Entry]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from assay.files import digest_of
@@ -26,7 +25,7 @@ def _facts(part: Part) -> dict[str, str]:
         "seed": str(task.seed),
         "demonstrations": f"{len(task.demos)} ({digest_of(list(task.demos))[:8]})" if task.demos else "none",
         "mode": cell.mode,
-        "sampling": _sampling(asdict(cell.sampling)) if cell.sampling else "unknown",
+        "sampling": _sampling(cell.sampling.to_json()) if cell.sampling else "unknown",
         "prompt": cell.prompt,
         "model": cell.model,
     }

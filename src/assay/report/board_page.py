@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from assay.files import write_atomic
-from assay.report.board_text import cells, columns
+from assay.report.board_text import cells, columns, further, of_rubric
 from assay.report.markup import Markup, join, tag
-from assay.report.numbers import MISSING, count, figure, interval_of, percent
+from assay.report.numbers import MISSING, count, figure, interval_of, percent, words
 from assay.report.rows import axis, drawing, grid, plot, row
 from assay.report.scale import PERCENT, Scale, linear
 
@@ -26,12 +26,19 @@ TEXT_LIMIT = 4_000
 """Longest text shown, in characters."""
 
 
+Remark = Mapping[str, Any]
+"""What a judge said of an answer: `judge`, `kind`, `scores` by dimension, `text`, and perhaps `flags`."""
+
+
 class Answer(NamedTuple):
-    """What one entry made of a sample: its mean score there, and one stored answer (None where there is none)."""
+    """What one entry made of a sample: its mean score there, one stored answer (None where there is none), and what
+    judges said of it.
+    """
 
     label: str
     value: float | None
     text: str | None
+    remarks: Sequence[Remark] = ()
 
 
 class Looked(NamedTuple):
@@ -137,10 +144,12 @@ def _heat(document: Mapping[str, Any], entry: Mapping[str, Any] | None, known: S
     if entry is None:
         return tag("td", MISSING, class_="none")
     if entry["value"] is None:
-        return tag("td", "pending" if entry["pending"] else "no score", class_="pending")
+        return tag("td", f"pending: {count(entry['pending'])}" if entry["pending"] else "no score", class_="pending")
     low, high = min(known), max(known)
     share = (entry["value"] - low) / (high - low) if high > low else 0.5
-    text = join(tag("b", _show(document, entry["value"])), tag("small", _interval(document, entry)))
+    judged = [f"{short} {further(entry, document, name)}" for name, short in of_rubric(document).items()]
+    small = [tag("small", said) for said in (_interval(document, entry), *judged) if said]
+    text = join(tag("b", _show(document, entry["value"])), small)
     return tag("td", text, class_=f"h{round(share * _STEPS)}")
 
 
@@ -187,7 +196,8 @@ def _table(document: Mapping[str, Any]) -> Markup:
     lines = [tag("tr", [tag("td", text) for text in cells(entry, document)]) for entry in document["entries"]]
     note = (
         "Ranks: any that the data leave open. Best: how often an entry leads when the samples are drawn anew. "
-        "Pending: answered, and not scored yet. Failed: the harness's doing, and no score."
+        f"Pending: answered, and not {'judged' if document.get('rubrics') else 'scored'} yet. "
+        "Failed: the harness's doing, and no score."
     )
     table = tag("table", head, tag("tbody", lines), class_="cells")
     scrolled = tag("div", table, class_="scroll", tabindex=0, role="region", aria_label="Table of entries")
@@ -213,10 +223,18 @@ def _sample(document: Mapping[str, Any], looked: Looked) -> Markup:
             "div",
             tag("h4", answer.label, tag("span", _show(document, answer.value))),
             tag("p", "not stored", class_="note") if answer.text is None else tag("pre", _cut(answer.text)),
+            [_remark(remark) for remark in answer.remarks],
         )
         for answer in looked.answers
     ]
     return tag("details", head, tag("pre", _cut(looked.asked), class_="asked"), tag("div", panes, class_="answers"))
+
+
+def _remark(remark: Remark) -> Markup:
+    scores = ", ".join(f"{name} {figure(value)}" for name, value in remark["scores"].items())
+    flags = f" · {', '.join(map(words, remark['flags']))}" if remark.get("flags") else ""
+    said = tag("p", _cut(remark["text"]), dir="auto") if remark["text"] else None
+    return tag("blockquote", tag("b", f"{remark['judge']} ({remark['kind']}){flags}"), tag("p", scores), said)
 
 
 def _cut(text: str) -> str:

@@ -23,6 +23,7 @@ _PLAIN = (
     "finished",
     "scored",
     "pending",
+    "unmeasured",
     "failed",
 )
 
@@ -68,7 +69,7 @@ def columns(document: Mapping[str, Any]) -> list[str]:
         "group",
         "n",
         *tasks,
-        *others(document),
+        *others(document).values(),
         "pending",
         "failed",
         "cost",
@@ -76,12 +77,56 @@ def columns(document: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def others(document: Mapping[str, Any]) -> list[str]:
-    """The further metrics, where there are few enough for a table."""
+def others(document: Mapping[str, Any]) -> dict[str, str]:
+    """The further metrics and what a table calls them: those of the rubric that it is ranked by, then all others where
+    there are few enough.
+    """
     own = set(document["metric"]["name"].split(", "))
     names = dict.fromkeys(name for entry in document["entries"] for name in entry["metrics"])
-    found = [name for name in names if name not in own]
-    return found if len(found) <= 6 else []
+    named = [name for name in (*_dimensions(document), *names) if name in names and name not in own]
+    found = list(dict.fromkeys(named))
+    kept = found if len(found) <= _MOST else [name for name in found if name in _dimensions(document)]
+    return {name: _short(name, document, found) for name in kept}
+
+
+def of_rubric(document: Mapping[str, Any]) -> dict[str, str]:
+    """Of the further metrics those of the rubric that it is ranked by."""
+    wanted = _dimensions(document)
+    return {name: short for name, short in others(document).items() if name in wanted}
+
+
+_MOST = 6
+_HEADINGS = frozenset({"rank", "model", "prompt", "run", "score", "interval", "ranks", "best", "group", "n"})
+_HEADINGS |= {"pending", "failed", "cost", "latency", "entry"}
+
+
+def _dimensions(document: Mapping[str, Any]) -> list[str]:
+    """The metrics of the rubrics that the ranks rest on, judged ones first, and those of scorers that they read."""
+    rubrics = document.get("rubrics", ())
+    judged = [metric["name"] for rubric in rubrics for metric in rubric["metrics"]]
+    return [*judged, *(name for rubric in rubrics for name in rubric["measured"])]
+
+
+def _short(name: str, document: Mapping[str, Any], names: Sequence[str]) -> str:
+    """A judged metric without its rubric's label, where that is no other heading."""
+    for rubric in document.get("rubrics", ()):
+        short = name.removeprefix(f"{rubric['label']}.")
+        shared = sum(other.endswith(f".{short}") for other in names) > 1
+        if short != name and short not in (*names, *document["tasks"], *_HEADINGS) and not shared:
+            return short
+    return name
+
+
+def _passes(name: str, document: Mapping[str, Any]) -> bool:
+    """Whether a judged metric is a share."""
+    metrics = [metric for rubric in document.get("rubrics", ()) for metric in rubric["metrics"]]
+    return any(metric["name"] == name and metric["kind"] == "pass" for metric in metrics)
+
+
+def further(entry: Mapping[str, Any], document: Mapping[str, Any], name: str) -> str:
+    """One of the further metrics of an entry."""
+    value = entry["metrics"].get(name, {}).get("value")
+    return percent(value) if _passes(name, document) else figure(value)
 
 
 def cells(entry: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
@@ -102,7 +147,7 @@ def cells(entry: Mapping[str, Any], document: Mapping[str, Any]) -> list[str]:
         " ".join(entry["groups"]) or MISSING,
         count(entry["n"]),
         *(show(entry["tasks"].get(name)) for name in tasks),
-        *(figure(entry["metrics"].get(name, {}).get("value")) for name in others(document)),
+        *(further(entry, document, name) for name in others(document)),
         count(entry["pending"]),
         count(entry["failed"]),
         money(entry["cost"]),

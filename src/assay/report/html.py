@@ -18,6 +18,7 @@ from assay.errors import AssayError
 from assay.files import write_atomic
 from assay.report import page
 from assay.report.entry import Entry, Render, primary_names
+from assay.report.judged import Judged
 from assay.report.markup import Markup, embedded, tag
 from assay.report.rows import Cell, cell_name, cell_parts
 from assay.report.samples import select, view
@@ -36,16 +37,18 @@ def write(
     entries: Iterable[Entry],
     render: Render,
     *,
+    judged: Judged | None = None,
     limit: int = LIMIT,
     max_bytes: int = MAX_BYTES,
 ) -> None:
     """Write the page, whole or not at all.
 
-    `results` and `plan` are the contents of results.json and plan.json. `entries` is read once, in any order
-    and at any length, in constant memory; at most `limit` of them, and `max_bytes` of JSON, are embedded.
-    `render` is asked for the prompts of those alone. The same inputs give the same bytes.
+    `results` and `plan` are the contents of results.json and plan.json, `judged` what was judged, if anything.
+    `entries` is read once, in any order and at any length, in constant memory; at most `limit` of them, and
+    `max_bytes` of JSON, are embedded. `render` is asked for the prompts of those alone. The same inputs give the
+    same bytes.
     """
-    write_atomic(path, _pieces(results, plan, entries, render, limit, max_bytes))
+    write_atomic(path, _pieces(results, plan, entries, render, judged, limit, max_bytes))
 
 
 def _pieces(
@@ -53,18 +56,19 @@ def _pieces(
     plan: Mapping[str, Any],
     entries: Iterable[Entry],
     render: Render,
+    judged: Judged | None,
     limit: int,
     max_bytes: int,
 ) -> Iterator[bytes]:
     primaries = primary_names(results)
     chosen = select(entries, primaries, (cell["cell"] for cell in results["cells"]), limit)
-    views = list(_views(chosen.entries, render, primaries, max_bytes))
+    views = list(_views(chosen.entries, render, primaries, judged.said if judged else {}, max_bytes))
     ordered = [text for _, text in sorted(views, key=lambda pair: pair[0])]
     names = embedded(_names(results["cells"]))
     for part in (
         '<!doctype html>\n<html lang="en">',
         _head(str(results["name"])),
-        page.body(results, plan, shown=len(ordered), total=chosen.total),
+        page.body(results, plan, judged.content if judged else None, shown=len(ordered), total=chosen.total),
         f'<script type="application/json" id="data">{{"cells":{names},"entries":[',
         ",\n".join(ordered),
         "]}</script>\n",
@@ -81,13 +85,18 @@ def _names(cells: Sequence[Cell]) -> list[dict[str, Any]]:
 
 
 def _views(
-    entries: Iterable[Entry], render: Render, primaries: Mapping[int, str], max_bytes: int
+    entries: Iterable[Entry],
+    render: Render,
+    primaries: Mapping[int, str],
+    said: Mapping[int, Sequence[Mapping[str, Any]]],
+    max_bytes: int,
 ) -> Iterator[tuple[int, str]]:
     """The chosen entries as (index, JSON), as long as they fit."""
     room = max_bytes
     for entry in entries:
         primary = primaries.get(entry.attempt["cell"])
-        text = embedded(view(entry, _rendered(entry, render), primary))
+        judgements = said.get(entry.attempt["index"], ())
+        text = embedded(view(entry, _rendered(entry, render), primary, judgements))
         room -= len(text.encode())
         if room < 0:
             return

@@ -114,6 +114,15 @@ function judged(score, given) {
   ];
 }
 
+// What judges said: their words are anybody's, as answers are.
+function judgements(entry) {
+  return (entry.judgements || []).flatMap((one) => [
+    make("p", visible(`${one.judge} (${one.kind}) by ${one.rubric}${(one.flags || []).map((flag) => `, ${words(flag)}`).join("")}`), { class: "note" }),
+    facts(Object.entries(one.scores).map(([name, value]) => [visible(words(name)), figure(value)])),
+    one.text ? make("p", visible(one.text), { class: "why", dir: "auto" }) : null,
+  ]);
+}
+
 // What a program did when it was executed. All of its texts come from untrusted code.
 const executionOf = (entry) => (entry.scores.find((score) => score.execution) || {}).execution;
 
@@ -160,6 +169,7 @@ function detail(entry, name) {
     ...part("Error", entry.error ? block(describe(entry.error), "failure") : null),
     ...part("Target", entry.target ? block(entry.target) : null),
     ...part("Scores", scores(entry)),
+    ...part("Judgements", judgements(entry)),
     ...part("Execution", execution(entry)),
     ...part("Attempt", facts([
       ["finished by", given.finish], ["latency", seconds(entry.latency_s)], ["first token", seconds(given.first_token_s)],
@@ -190,7 +200,7 @@ function browse() {
   function haystack(entry) {
     if (!haystacks.has(entry)) {
       const turns = (entry.messages || []).map((turn) => turn.content);
-      const texts = [entry.sample, entry.attempt, entry.text, entry.target, (entry.completion || {}).text, words((executionOf(entry) || {}).status || ""), ...turns, ...(entry.choices || [])];
+      const texts = [entry.sample, entry.attempt, entry.text, entry.target, (entry.completion || {}).text, words((executionOf(entry) || {}).status || ""), ...turns, ...(entry.choices || []), ...(entry.judgements || []).map((one) => one.text)];
       haystacks.set(entry, texts.filter(Boolean).join("\n").toLowerCase());
     }
     return haystacks.get(entry);
@@ -253,7 +263,7 @@ function browse() {
   document.addEventListener("keydown", key);
   form.addEventListener("input", filter);
   form.addEventListener("submit", (event) => event.preventDefault());
-  document.querySelector("table.cells").addEventListener("click", (event) => {
+  document.querySelector("#cells table.cells").addEventListener("click", (event) => {
     const link = event.target.closest("a[data-cell]");
     if (!link) return;
     form.reset();

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from assay.records import Outcome
-from assay.report import cells, executions, outcomes, scores, timing
+from assay.report import cells, executions, judged, outcomes, scores, timing
 from assay.report.markup import Markup, join, tag
 from assay.report.numbers import MISSING, count, duration, money, tokens, untimed, words
 from assay.report.provenance import provenance
@@ -20,20 +20,29 @@ _VERDICTS = {
 }
 
 
-def body(results: Mapping[str, Any], plan: Mapping[str, Any], *, shown: int, total: int) -> Markup:
-    """Everything inside `body` but the script and its data."""
-    sections = list(_sections(results, plan, shown, total))
+def body(
+    results: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    judgements: Mapping[str, Any] | None,
+    *,
+    shown: int,
+    total: int,
+) -> Markup:
+    """Everything inside `body` but the script and its data. `judgements` is the content of judged.json."""
+    sections = list(_sections(results, plan, judgements, shown, total))
     main = [_section(name, title, content) for name, title, content in sections]
     skip = tag("a", "Skip to the scores", href="#scores", class_="skip")
     return join(skip, _header(results), _navigation(sections), tag("main", _flags(results), main))
 
 
 def _sections(
-    results: Mapping[str, Any], plan: Mapping[str, Any], shown: int, total: int
+    results: Mapping[str, Any], plan: Mapping[str, Any], judgements: Mapping[str, Any] | None, shown: int, total: int
 ) -> Iterator[tuple[str, str, Markup]]:
     """(id, title, content); what does not apply to this run is left out."""
     found = results["cells"]
     yield "scores", "Scores", scores.scores(found)
+    if judgements:
+        yield "judged", "Judged", judged.judged(judgements)
     yield "cells", "Cells", cells.table(found)
     yield "outcomes", "Outcomes", outcomes.outcomes(found)
     if executed := executions.executions(found, results.get("executed") or {}):

@@ -8,7 +8,7 @@ answers and odd outcomes come first, cells take turns.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, zip_longest
 from typing import Any
@@ -109,8 +109,12 @@ def cut(text: str) -> str:
     return f"{text[: TEXT_LIMIT - _TAIL]}\n\n[… {left_out:,} characters left out …]\n\n{text[-_TAIL:]}"
 
 
-def view(entry: Entry, shown: Mapping[str, Any], primary: str | None) -> dict[str, Any]:
-    """What the page's script needs of one entry; texts stay texts, whatever is in them."""
+def view(
+    entry: Entry, shown: Mapping[str, Any], primary: str | None, judgements: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """What the page's script needs of one entry; texts stay texts, whatever is in them. `judgements`: what was said of
+    it, as `assay.report.judged.Judged` holds it.
+    """
     attempt = entry.attempt
     result, value = verdict(entry, primary)
     seed = attempt.get("seed")
@@ -126,6 +130,7 @@ def view(entry: Entry, shown: Mapping[str, Any], primary: str | None) -> dict[st
         "error": attempt.get("error"),
         "completion": _completion(attempt.get("completion")),
         "scores": [_score(score) for score in entry.scores],
+        **({"judgements": [{**one, "text": cut(str(one["text"]))} for one in judgements]} if judgements else {}),
         **_prompt(shown),
     }
 

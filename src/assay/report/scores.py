@@ -46,11 +46,11 @@ def _facet(task: str, name: str, cells: Sequence[Cell]) -> Markup:
     shown = [(cell, metric) for cell in cells for metric in cell["metrics"] if metric["name"] == name]
     first = shown[0][1]
     heading = tag("h3", task, " ", tag("span", words(name)), title=first.get("help") or None)
-    body = _labels(shown) if first["kind"] == "label" else _intervals(shown)
-    return tag("section", heading, tag("p", _caption(shown), class_="note"), body, class_="facet")
+    body = _labels(shown) if first["kind"] == "label" else intervals(shown)
+    return tag("section", heading, tag("p", caption(shown), class_="note"), body, class_="facet")
 
 
-def _caption(shown: Sequence[Shown]) -> str:
+def caption(shown: Sequence[Shown]) -> str:
     """What the bars are: method and confidence, sizes, direction."""
     methods = dict.fromkeys(
         f"{_level(metric['confidence'])} {_method(metric['method'])} interval"
@@ -90,7 +90,8 @@ def _labels(shown: Sequence[Shown]) -> Markup:
     return plot(rows, kind="labels")
 
 
-def _intervals(shown: Sequence[Shown]) -> Markup:
+def intervals(shown: Sequence[Shown]) -> Markup:
+    """The values of one metric with their intervals, on one axis."""
     rate = shown[0][1]["kind"] == "pass"
     scale = PERCENT if rate else _span(shown)
     chances = {cell.get("chance") for cell, metric in shown if metric.get("primary")} - {None}

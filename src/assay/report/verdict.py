@@ -23,7 +23,7 @@ def markdown(result: Mapping[str, Any]) -> str:
         lines += ["", "| task | tier | pairs | baseline | candidate | difference | bounds | margin | verdict |"]
         lines += ["|---|---|---:|---:|---:|---:|---|---:|---|", *map(_row, tasks)]
     for item in result["inputs"]:
-        lines += ["", f"{item['role']}: {_text(item['run'])}, seal `{item['manifest'] or MISSING}`"]
+        lines += ["", f"{item['role']}: {_input(item)}"]
     digest = result["policy"].get("digest")
     return "\n".join([*lines, "", f"policy `{str(digest)[:16]}`" if digest else "no policy", ""])
 
@@ -64,6 +64,13 @@ def change(value: float | None, rate: bool) -> str:
 def _text(text: str) -> str:
     """Names come from files that anybody may have written: nothing in them is markup, and a line stays a line."""
     return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", " ".join(str(text).split()))
+
+
+def _input(item: Mapping[str, Any]) -> str:
+    """A run by its seal, anything else by its digest."""
+    if "run" in item:
+        return f"{_text(item['run'])}, seal `{item['manifest'] or MISSING}`"
+    return f"{_text(item.get('checkpoint') or MISSING)}, SHA-256 `{item.get('sha256') or MISSING}`"
 
 
 def junit_xml(result: Mapping[str, Any]) -> str:

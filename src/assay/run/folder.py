@@ -7,7 +7,9 @@ scores/*.jsonl     one line per attempt and scorer, after a header that names th
 controls/*.jsonl   where code was executed: how it was confined, and whether reference solutions passed
 until.json         what a run that stops when it is decided is held against    looks/*.jsonl   what each look came to
 events.jsonl       progress
-results.json       derived    report.html   derived    manifest.json   the seal
+judgements/*.jsonl what judges said, in a run that was judged; judging/ holds the rubrics and what was handed out
+results.json       derived    judged.json   derived, where a rubric is carried    report.html   derived
+manifest.json      the seal
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +30,36 @@ _KINDS = {"pass": "BOOLEAN", "measure": "DOUBLE"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class JudgedSums:
+    """What the judgements by one rubric come to in a run: sums and counts of each of its metrics, as those of RunSums.
+
+    `metrics` says name, kind and direction as a scorer does, `measured` names the scorers' metrics that it reads;
+    `tasks` are those that are judged. By cell: the candidates that nobody judged (`pending`), those that were judged
+    and lack a measure of the composite (`unmeasured`), and how many judgements each judge gave (`judged`). `judges`
+    gives each one's kind, `marked` the batches whose checks failed, `flags` how many judgements bear each flag.
+    """
+
+    label: str
+    digest: str
+    metrics: tuple[Mapping[str, Any], ...]
+    measured: tuple[str, ...]
+    tasks: tuple[str, ...]
+    totals: Mapping[str, tuple[Floats, Floats]]
+    pending: Mapping[int, int]
+    unmeasured: Mapping[int, int]
+    judged: Mapping[int, Mapping[str, int]]
+    judges: Mapping[str, str]
+    marked: tuple[Mapping[str, Any], ...] = ()
+    flags: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class RunSums:
     """One sealed run: its plan, results and current scorers, and each metric's sums and counts by cell and sample.
 
     `totals[metric]` is a pair of rows, one entry a sample of each cell, cell after cell; `starts` says where each
     cell's begin. `clusters[task]` names the cluster of each of a task's samples where its plan has a cluster key.
+    `judged` holds what each rubric that the run carries comes to.
     """
 
     name: str
@@ -46,12 +71,24 @@ class RunSums:
     starts: tuple[int, ...]
     manifest: str | None = None
     clusters: Mapping[str, tuple[str, ...]] | None = None
+    judged: tuple[JudgedSums, ...] = ()
 
     def of(self, cell: int, metric: str) -> tuple[Floats, Floats]:
-        """The sums and counts of one metric of one cell, by the position of the sample in the plan."""
-        sums, counts = self.totals[metric]
+        """The sums and counts of one metric of one cell, by the position of the sample in the plan; zeros where the
+        run has nothing of that name.
+        """
+        import numpy as np
+
         part = slice(self.starts[cell], self.starts[cell + 1])
-        return sums[part], counts[part]
+        for totals in (self.totals, *(judged.totals for judged in self.judged)):
+            if metric in totals:
+                sums, counts = totals[metric]
+                return sums[part], counts[part]
+        return np.zeros(part.stop - part.start), np.zeros(part.stop - part.start)
+
+    def judged_by(self, digest: str) -> JudgedSums | None:
+        """What the rubric of that digest comes to here; None where the run does not carry it."""
+        return next((judged for judged in self.judged if judged.digest == digest), None)
 
     def row(self, cell: int) -> Mapping[str, Any]:
         """The cell's line of the results."""
@@ -197,6 +234,13 @@ def _places(plan: Plan, index: Whole) -> Whole:
             position[here] = np.searchsorted(firsts, offset[here], side="right") - 1
     found: Whole = np.array(starts_of(plan))[cells] + position
     return found
+
+
+def summed(plan: Plan, index: Sequence[int], values: Sequence[float]) -> tuple[Floats, Floats]:
+    """Sums and counts of one number of these attempts, as RunSums holds them. NaN is no number, and not counted."""
+    import numpy as np
+
+    return _summed(_places(plan, np.array(index, dtype=np.int64)), values, starts_of(plan)[-1])
 
 
 def _summed(place: Whole, values: Any, size: int) -> tuple[Floats, Floats]:
