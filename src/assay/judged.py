@@ -18,7 +18,7 @@ from assay.evidence.manifest import read_manifest, refuse_secrets, seal, set_asi
 from assay.evidence.secrets import secrets_in
 from assay.evidence.verify import subject_of
 from assay.files import pretty, write_atomic
-from assay.judging import library, page, queue, sheet
+from assay.judging import derived, library, page, queue, sheet
 from assay.judging.apply import Batch, Place, Request, check
 from assay.judging.candidates import candidates, judgeable
 from assay.judging.checks import Tolerance
@@ -76,10 +76,10 @@ def export(
     """
     kind = sheet.format_of(out)
     with ExitStack() as stack:
-        found = [_locked(stack, path) for path in dict.fromkeys(runs)]
+        found = [locked(stack, path) for path in dict.fromkeys(runs)]
         if len({run.plan.digest for run in found}) != len(found):
             raise ConfigError("two of the runs have the same plan", hint="name each run once")
-        _check_intact(found)
+        check_intact(found)
         for run in found:
             refuse_secrets(run.folder)
             library.check_carried(run.folder, rubric)
@@ -87,14 +87,15 @@ def export(
         for number, run in enumerate(found):
             keys = [part.key(number) for part in queues]
             if not all(queue.has_key(run.folder, key) for key in keys):
-                _new_layer(run, lambda run=run, keys=keys: _keep(run, rubric, keys), command)  # type: ignore[misc]
+                new_layer(run, lambda run=run, keys=keys: _keep(run, rubric, keys), command)  # type: ignore[misc]
     written = [(_part_of(out, part), part) for part in queues]
     for path, part in written:
         (page.write if kind == "html" else sheet.write)(path, part)
     return written
 
 
-def _locked(stack: ExitStack, path: Path) -> Judged:
+def locked(stack: ExitStack, path: Path) -> Judged:
+    """The finished run at a path, held against other processes until the stack ends. Raises as `opened`."""
     RunFolder(path).plan()  # a folder that is no run has no lock either
     stack.enter_context(RunFolder(path).lock())
     return opened(path)
@@ -153,15 +154,15 @@ def apply(
             message = f"no run here has handed out the export {answers.export!r}"
             allowed = "the runs that it was exported from, with --run DIR"
             raise ConfigError(Problem(message, str(file), allowed=allowed))
-        found = [_locked(stack, path) for path in paths]
-        _check_intact(found)
+        found = [locked(stack, path) for path in paths]
+        check_intact(found)
         places, rubric = _judged_places(found, answers.export)
         _refuse_secrets(answers)
         batch = check(answers, rubric, places, request)
         for place, run, records in zip(places, found, batch.records, strict=True):
             if records:
                 header = batch.header(place)
-                _new_layer(run, lambda run=run, h=header, r=records: append(run.folder, h, r), command)  # type: ignore[misc]
+                new_layer(run, lambda run=run, h=header, r=records: append(run.folder, h, r), command)  # type: ignore[misc]
     return batch
 
 
@@ -203,19 +204,23 @@ def _refuse_secrets(answers: sheet.Answers) -> None:
         raise ConfigError(problems, hint="nothing was applied")
 
 
-def _check_intact(runs: Sequence[Judged]) -> None:
+def check_intact(runs: Sequence[Judged]) -> None:
     """Raise EvidenceError, before anything is written, where a sealed run's files are not the sealed ones."""
     for run in runs:
         if run.folder.manifest.exists():
             subject_of(run.folder.path)
 
 
-def _new_layer(run: Judged, write: Callable[[], object], command: Sequence[str]) -> None:
-    """Add files to a run; a sealed one gets a new seal whose parent is the old one."""
+def new_layer(run: Judged, write: Callable[[], object], command: Sequence[str], allow: Sequence[str] = ()) -> None:
+    """Add files to a run; a sealed one gets a new seal whose parent is the old one.
+
+    `allow`: digests of what looks like a secret in the new files and is none. Raises SecretFound for any other.
+    """
     folder, plan = run.folder, run.plan
     sealed = folder.manifest.exists()
     if not sealed:
         _written(folder, write)
+        derived.write(folder, plan, run.state)
         return
     before = read_manifest(folder.manifest)
     environment = asked_of(folder, plan)
@@ -225,8 +230,8 @@ def _new_layer(run: Judged, write: Callable[[], object], command: Sequence[str])
     set_aside(folder)
     _written(folder, write)
     write_atomic(folder.results, pretty(results(folder, plan, run.state)))
-    write_report(folder.path, plan)
-    seal(folder, plan, command=command, environment=environment, kind=before["kind"], parents=kept)
+    write_report(folder.path, plan, derived.write(folder, plan, run.state))
+    seal(folder, plan, command=command, environment=environment, kind=before["kind"], parents=kept, allow=allow)
 
 
 def _written(folder: RunFolder, write: Callable[[], object]) -> None:

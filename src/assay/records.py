@@ -79,12 +79,24 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the model is to decode. Temperature 0 asks for greedy decoding, which is not always deterministic."""
+    """How the model is to decode. Temperature 0 asks for greedy decoding, which is not always deterministic.
+
+    `json_schema`: the JSON Schema, as canonical JSON, that decoding is confined to; its keys come in the order of their
+    names. Only for backends whose capabilities say `structured`.
+    """
 
     temperature: float = 0.0
     top_p: float = 1.0
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
+    json_schema: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON object, without a schema where there is none: what never had one keeps its digests."""
+        value = asdict(self)
+        if self.json_schema is None:
+            del value["json_schema"]
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +117,8 @@ class Request:
 
     def to_json(self) -> dict[str, Any]:
         """Everything that shapes the answer, as JSON; its digest keys the response cache."""
-        return {name: part for name, part in asdict(self).items() if name != "key"}
+        value = {name: part for name, part in asdict(self).items() if name != "key"}
+        return {**value, "sampling": self.sampling.to_json()}
 
 
 @dataclass(frozen=True, slots=True)

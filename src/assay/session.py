@@ -45,6 +45,7 @@ from assay.spec.schema import Spec
 
 if TYPE_CHECKING:
     from assay.gates.policy import Policy
+    from assay.judging.derived import Derived
 
 Progress = Callable[[str, int], None]
 
@@ -71,6 +72,14 @@ class Run:
         if self._folder.results.exists():
             return read_json(self._folder.results, SCHEMA)
         return results(self._folder, self.plan, self._state)
+
+    @property
+    def judged(self) -> dict[str, Any] | None:
+        """What judgements came to by each rubric that the run carries (`assay.judged.v1`); None where it has none."""
+        if (path := self.path / "judged.json").exists():
+            return read_json(path, "assay.judged.v1")
+        found = _derived(self)
+        return found.content if found else None
 
     @property
     def decision(self) -> dict[str, Any] | None:
@@ -331,7 +340,15 @@ def _derive(
     say("summing up")
     content = results(folder, plan, state)
     write_atomic(folder.results, pretty(content))
+    _derive_judged(folder, plan, state)
     return content
+
+
+def _derive_judged(folder: RunFolder, plan: Plan, state: State) -> None:
+    if (folder.path / "judging").exists():
+        from assay.judging import derived
+
+        derived.write(folder, plan, state)
 
 
 def score_samples(
@@ -481,9 +498,21 @@ def seal_run(
         return seal(folder, plan, command=command, environment=asked, allow=allow, compact=compact)
 
 
-def write_report(path: Path, plan: Plan) -> None:
-    """Write a run's `report.html`."""
+def write_report(path: Path, plan: Plan, derived: Derived | None = None) -> None:
+    """Write a run's `report.html`. `derived`: what its judgements come to, where that is known already."""
     from assay.report import html
+    from assay.report.judged import Judged
 
     run = Run(path, plan)
-    html.write(run.report, run.results, run.plan.to_json(), run, run.request)
+    found = derived or _derived(run)
+    judged = Judged(found.content, found.said()) if found else None
+    html.write(run.report, run.results, run.plan.to_json(), run, run.request, judged=judged)
+
+
+def _derived(run: Run) -> Derived | None:
+    """What the judgements of a run come to; nothing is read of a run that was never handed to a judge."""
+    if not (run.path / "judging").exists():
+        return None
+    from assay.judging.derived import derive
+
+    return derive(RunFolder(run.path), run.plan, State.read(RunFolder(run.path), run.plan))

@@ -15,7 +15,7 @@ from assay.errors import ConfigError, Problem
 from assay.files import digest_of
 from assay.judging.candidates import content_digest
 from assay.judging.checks import Checks, Tolerance
-from assay.judging.judgements import SCHEMA, Line, Standing
+from assay.judging.judgements import SCHEMA, Line, Standing, headers
 from assay.judging.rubric import Rubric
 from assay.judging.sheet import Answers, Row
 from assay.plan.plan import Plan
@@ -109,11 +109,19 @@ def check(answers: Answers, rubric: Rubric, places: Sequence[Place], request: Re
     batch = Batch(
         answers, request, rubric, Checks(rubric, request.tolerance), f"b{digest_of(said)[:12]}", [[] for _ in places]
     )
-    problems = [*_head_problems(answers, rubric, places), *_Checker(batch, places).run()]
+    problems = [*_name_problems(places, request.judge), *_head_problems(answers, rubric, places)]
+    problems += _Checker(batch, places).run()
     if problems:
         hint = "nothing was applied" + ("; --partial applies the complete rows" if _only_missing(problems) else "")
         raise ConfigError(problems, hint=hint)
     return batch
+
+
+def _name_problems(places: Sequence[Place], name: str) -> Iterator[Problem]:
+    """A name means one judge in a run: a person cannot have a model's."""
+    for place in places:
+        if any(said["judge"]["name"] == name and said["judge"]["kind"] != "person" for said in headers(place.folder)):
+            yield Problem(f"{name} is a model that judged {place.folder.path}", "--judge", allowed="another name")
 
 
 def _head_problems(answers: Answers, rubric: Rubric, places: Sequence[Place]) -> Iterator[Problem]:

@@ -45,22 +45,43 @@ class Line:
         return JournalCorrupt(self.path, self.number, reason)
 
 
+def said(line: Line) -> dict[str, Any]:
+    """What a judge said, for people to read: `judge`, `kind`, `scores`, and a comment or rationale as `text`."""
+    record = line.record
+    text = record.get("rationale") or record.get("comment") or ""
+    flags = {"flags": [str(flag) for flag in record["flags"]]} if record.get("flags") else {}
+    by = {"judge": record["judge"], "kind": line.header["judge"]["kind"]}
+    return {**by, "scores": dict(record["scores"]), "text": str(text), **flags}
+
+
 def read(folder: RunFolder) -> Iterator[Line]:
     """Every judgement, oldest first. Raises JournalCorrupt for a segment without its header."""
     header: Mapping[str, Any] = {}
     for path, number, record in journal.read(place(folder)):
         if number == 1:
-            if record.get("schema") != SCHEMA:
-                raise JournalCorrupt(path, 1, f"schema is {record.get('schema')!r}, expected {SCHEMA!r}")
-            header = record
+            header = _checked(path, record)
         else:
             yield Line(path, number, header, record)
 
 
+def _checked(path: Path, header: dict[str, Any]) -> dict[str, Any]:
+    """A header that is one. Raises JournalCorrupt: whoever sealed the run may have written anything."""
+    if header.get("schema") != SCHEMA:
+        raise JournalCorrupt(path, 1, f"schema is {header.get('schema')!r}, expected {SCHEMA!r}")
+    try:
+        judge, marked = header["judge"], header["checks"]["marked"]
+        texts = [header["batch"], judge["name"], judge["kind"], header["rubric"]["digest"], *marked]
+        if not isinstance(marked, list) or not all(isinstance(text, str) for text in texts):
+            raise TypeError("not texts")
+    except (KeyError, TypeError) as error:
+        raise JournalCorrupt(path, 1, f"not the header of a batch: {error!r}") from None
+    return header
+
+
 def headers(folder: RunFolder) -> Iterator[dict[str, Any]]:
-    """The header of every batch, oldest first."""
+    """The header of every batch, oldest first. Raises JournalCorrupt for what is none."""
     for path in journal.segments(place(folder)):
-        yield journal.parse(path, 1, journal.first_line(path))
+        yield _checked(path, journal.parse(path, 1, journal.first_line(path)))
 
 
 @dataclass
@@ -91,10 +112,12 @@ class Standing:
         record, judge = line.record, str(line.record["judge"])
         if record["kind"] not in KINDS:
             raise line.corrupt(f"the kind is {record['kind']!r}; known: {', '.join(KINDS)}")
-        if set(record["scores"]) != {dimension.name for dimension in rubric.judged} or any(
-            dimension.wrong(record["scores"][dimension.name]) for dimension in rubric.judged
-        ):
+        scores, names = record["scores"], rubric.judged
+        if len(scores) != len(names) or any(dimension.wrong(scores[dimension.name]) for dimension in names):
             raise line.corrupt("the scores are not on the rubric's scales")
+        flags = record.get("flags", [])
+        if not isinstance(flags, list) or not all(isinstance(flag, str) for flag in flags):
+            raise line.corrupt("the flags are not a list of texts")
         before = self.by_item.get((judge, record["item"]))
         self._check_correction(line, before)
         self.by_item[judge, record["item"]] = line

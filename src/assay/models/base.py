@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from assay.records import Completion, Request
@@ -18,13 +18,21 @@ promise that. `none`: no seed. `recorded`: a replay."""
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a backend can do with one model, declared without asking the network."""
+    """What a backend can do with one model, declared without asking the network.
+
+    `structured`: decoding can be confined to a JSON Schema (`Sampling.json_schema`) in the way it is asked by default.
+    """
 
     chat: bool
     completion: bool
     choices: bool
     seed: bool
     determinism: Determinism
+    structured: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """As the plan has it. Whether decoding was confined stands in the plan's sampling, and not here too."""
+        return {name: part for name, part in asdict(self).items() if name != "structured"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +96,10 @@ class Model(ABC):
 
     @abstractmethod
     async def complete(self, request: Request) -> Completion:
-        """Answer one request; safe to call many times at once. Raises BackendError subclasses, nothing else."""
+        """Answer one request; safe to call many times at once. Raises BackendError subclasses, nothing else.
+
+        A backend that is not `structured` is never asked with a schema.
+        """
 
     async def stop(self) -> None:  # noqa: B027 - nor anything to free
         """Free weights and connections. Safe to call twice, and after a failed start."""

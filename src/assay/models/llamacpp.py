@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from assay.errors import BadResponse, ConfigError, ConnectionLost, Problem
 from assay.models.backend import Backend, Option, what
 from assay.models.base import Capabilities, Determinism, Model, Size
@@ -70,6 +72,11 @@ class LlamaModel(Model):
             self._header = read_header(self._path)
         return self._header
 
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the file's header says of it; empty where the file is not here yet."""
+        return self.header.metadata if self._path.is_file() else {}
+
     def _trained(self) -> int | None:
         return self.header.context
 
@@ -98,7 +105,7 @@ class LlamaModel(Model):
         quick = self._settings.gpu_layers or self._settings.flash_attention or self._prompt_cache
         determinism: Determinism = "seeded" if quick else "bitwise"
         chat = self._has_template() and self._api != "completion"
-        return Capabilities(chat=chat, completion=True, choices=True, seed=True, determinism=determinism)
+        return Capabilities(chat, completion=True, choices=True, seed=True, determinism=determinism, structured=True)
 
     def size(self) -> Size:
         """Parameters counted over all tensors; memory for weights, the slots' caches and buffers."""
@@ -178,6 +185,8 @@ def decoding(sampling: Sampling, seed: int) -> dict[str, Any]:
         body |= {"samplers": ["temperature", "top_p"], "top_p": sampling.top_p}
     if sampling.stop:
         body["stop"] = sampling.stop
+    if sampling.json_schema is not None:
+        body["json_schema"] = orjson.loads(sampling.json_schema)
     return body
 
 

@@ -54,7 +54,7 @@ class OllamaModel(Model):
     def capabilities(self) -> Capabilities:
         """Chat through the model's template, raw text without it; no log probabilities of given text."""
         chat = self._spec.api != "completion"
-        return Capabilities(chat=chat, completion=True, choices=False, seed=True, determinism="seeded")
+        return Capabilities(chat=chat, completion=True, choices=False, seed=True, determinism="seeded", structured=True)
 
     def size(self) -> Size | None:
         """The tag in its name, else what an Ollama on this machine says within two seconds."""
@@ -96,6 +96,8 @@ class OllamaModel(Model):
             "shift": False,
             "options": self._decoding(request),
         }
+        if request.sampling.json_schema is not None:
+            body["format"] = orjson.loads(request.sampling.json_schema)
         if request.messages:
             body["messages"] = [{"role": turn.role, "content": turn.content} for turn in request.messages]
             return parse(await self._transport.post("/api/chat", body))

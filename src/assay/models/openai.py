@@ -10,6 +10,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+import orjson
+
 from assay.errors import BadResponse, ConfigError, Problem
 from assay.models.backend import Backend, Option
 from assay.models.base import Capabilities, Model, Size
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 HOSTED = "https://api.openai.com/v1"
 
-_OMITTABLE = ("seed", "temperature", "top_p", "stop", "max_tokens")
+_OMITTABLE = ("seed", "temperature", "top_p", "stop", "max_tokens", "response_format")
 _OPTIONS = {
     "omit": Option(str, f"fields not to send, separated by commas, of: {', '.join(_OMITTABLE)}"),
     "max_tokens_key": Option(
@@ -81,6 +83,7 @@ class OpenAIModel(Model):
             choices=choices,
             seed=seed,
             determinism="seeded" if seed else "none",
+            structured=self._spec.api != "completion" and "response_format" not in self._omit,
         )
 
     def size(self) -> Size | None:
@@ -122,6 +125,8 @@ class OpenAIModel(Model):
         }
         if sampling.stop:
             body["stop"] = sampling.stop
+        if sampling.json_schema is not None and kind == "messages":
+            body["response_format"] = _format(sampling.json_schema, hosted=self._url == HOSTED)
         for key in self._omit:
             body.pop(self._limit_key[kind] if key == "max_tokens" else key, None)
         return body
@@ -133,6 +138,20 @@ class OpenAIModel(Model):
     def environment(self) -> Mapping[str, str]:
         """What the server said of the model: its id, owner, root and context length, where it did."""
         return self._environment
+
+
+def _format(schema: str, *, hosted: bool) -> dict[str, Any]:
+    """A JSON Schema as the protocol has it. The hosted service refuses a schema that bounds the length of texts."""
+    value = orjson.loads(schema)
+    if hosted:
+        value = _without(value, "maxLength")
+    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": value}}
+
+
+def _without(value: Any, key: str) -> Any:
+    if isinstance(value, dict):
+        return {name: _without(part, key) for name, part in value.items() if name != key}
+    return [_without(part, key) for part in value] if isinstance(value, list) else value
 
 
 def _omitted(spec: ModelSpec) -> frozenset[str]:

@@ -189,8 +189,8 @@ class _Builder:
         return ModelPlan(
             name=name,
             model=spec.model,
-            identity=_pinned(model),
-            capabilities=asdict(model.capabilities),
+            identity=pinned(model),
+            capabilities=model.capabilities.to_json(),
             size={"parameters": size.parameters, "source": size.source} if size else None,
             system=spec.system,
             prices=spec.prices.model_dump(mode="json") if spec.prices else None,
@@ -241,18 +241,18 @@ class _Builder:
         mode = self._mode(spec, model, scoring)
         sampling = _sampling(self.spec, task_spec, definition, mode)
         shape = {
-            "model": _pinned(model),
+            "model": pinned(model),
             "system": spec.system,
             "prompt": prompt.digest,
             "task": [definition.name, definition.version, task.dataset],
             "demos": task.demos,
             "mode": mode,
-            "sampling": asdict(sampling),
+            "sampling": sampling.to_json(),
         }
         return Cell(digest_of(shape)[:16], model_name, label(prompt), task.name, mode, sampling)
 
 
-def _pinned(model: Model) -> dict[str, Any]:
+def pinned(model: Model) -> dict[str, Any]:
     """What pins a model wherever it runs: its runtime's version is the machine's, and stands in the evidence."""
     return {key: part for key, part in model.identity.items() if key != "runtime"}
 

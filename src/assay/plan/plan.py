@@ -138,7 +138,7 @@ class Plan:
         content = {name: getattr(self, name) for name in ("name", "seed", "spec", "prompts", "schema")}
         content["models"] = {name: asdict(model) for name, model in self.models.items()}
         content["tasks"] = {name: _task_json(task) for name, task in self.tasks.items()}
-        content["cells"] = [asdict(cell) for cell in self.cells]
+        content["cells"] = [_cell_json(cell) for cell in self.cells]
         return content
 
     def to_json(self) -> dict[str, Any]:
@@ -286,6 +286,10 @@ def _task(value: Mapping[str, Any]) -> TaskPlan:
     for name in ("samples", "demos", "excluded", "counts"):
         known[name] = tuple(known.get(name, ()))
     return TaskPlan(**known)
+
+
+def _cell_json(cell: Cell) -> dict[str, Any]:
+    return {**asdict(cell), "sampling": cell.sampling.to_json() if cell.sampling else None}
 
 
 def _cell(value: Mapping[str, Any]) -> Cell:
