@@ -14,10 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import checkpoint
 import figures
 import local
 import sandbox
 import table
+import tracking
 from process import machine
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -30,6 +32,8 @@ FIGURES: dict[str, Callable[[figures.Options], dict[str, Any]]] = {
     "sandbox": sandbox.figure,
     "completions": sandbox.completions,
     "probing": sandbox.probing,
+    "checkpoint": checkpoint.figure,
+    "tracking": tracking.figure,
 }
 
 

@@ -117,6 +117,26 @@ def _probing(result: dict[str, Any]) -> Iterator[Row]:
     yield Row("trying every layer of the sandbox", "", f"{ours:.0f} ms", "at most 50 ms", ours <= 50)
 
 
+def _checkpoint(result: dict[str, Any]) -> Iterator[Row]:
+    for name, part in result["result"].items():
+        ours = f"{part['wall_s']:.2f} s, {part['cpu_s']:.2f} s of CPU, {part['peak_mb']:.0f} MB"
+        bound = "under 2 s and 200 MB" if name != "experts" else ""
+        within = not bound or (part["wall_s"] < 2 and part["peak_mb"] < 200)
+        yield Row(f"headers of a checkpoint: {part['what']}", "", ours, bound, within)
+
+
+def _tracking(result: dict[str, Any]) -> Iterator[Row]:
+    found, sides = result["result"], result["result"]["eval"]
+    ours = found["track"]["wall_s"]
+    yield Row(f"logging {found['cells']} cells to MLflow", "", f"{ours:.1f} s", "under 30 s", ours < 30)
+    yield Row("the same again", "", f"{found['again']['wall_s']:.1f} s", "", True)
+    spread = max(sides["without"]["rounds"]) - min(sides["without"]["rounds"])
+    for name, what in (("with", "with --track"), ("away", "with --track, server away")):
+        slower = sides[name]["sealed_s"] - sides["without"]["sealed_s"]
+        text = f"{sides[name]['sealed_s']:.2f} s; {sides['without']['sealed_s']:.2f} s without"
+        yield Row(f"evaluation to its seal {what}", "", text, "no slower within noise", slower <= max(spread, 0.1))
+
+
 _ROWS = {
     "whole": _whole,
     "further": _further,
@@ -126,4 +146,6 @@ _ROWS = {
     "sandbox": _sandbox,
     "completions": _completions,
     "probing": _probing,
+    "checkpoint": _checkpoint,
+    "tracking": _tracking,
 }

@@ -295,8 +295,13 @@ def safetensors(path: Path, header: bytes, length: int | None = None) -> Path:
 
 
 def test_headers_are_counted(tmp_path: Path):
-    header = {"__metadata__": {"a": "b"}, "w": {"dtype": "BF16", "shape": [3, 4]}, "s": {"dtype": "F32", "shape": []}}
-    path = safetensors(tmp_path / "x.safetensors", json.dumps(header).encode())
+    header = {
+        "__metadata__": {"a": "b"},
+        "w": {"dtype": "BF16", "shape": [3, 4], "data_offsets": [0, 24]},
+        "s": {"dtype": "F32", "shape": [], "data_offsets": [24, 28]},
+    }
+    text = json.dumps(header).encode()
+    path = safetensors(tmp_path / "x.safetensors", text + bytes(28), len(text))
     assert tensors_in(path) == {"w": ("BF16", (3, 4)), "s": ("F32", ())}
     assert parameters_in([path, path]) == 2 * 13
 

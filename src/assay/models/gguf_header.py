@@ -13,7 +13,8 @@ import os
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -69,12 +70,16 @@ TYPES: Mapping[int, tuple[str, int, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One tensor: its name, its shape (fastest dimension first), its number format, its bytes (None: unknown)."""
+    """One tensor: its name, its shape (fastest dimension first), its number format, its bytes (None: unknown).
+
+    `offset` is where its data begin in the file.
+    """
 
     name: str
     shape: tuple[int, ...]
     format: str
     bytes: int | None
+    offset: int = 0
 
     @property
     def values(self) -> int:
@@ -84,13 +89,17 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a GGUF file says of itself. `metadata` has every scalar, short text and short array of numbers."""
+    """What a GGUF file says of itself. `metadata` has every scalar, short text and short array of numbers.
+
+    `spans` has where the value of each key of the metadata lies in the file: its first byte, and the one after it.
+    """
 
     metadata: Mapping[str, Any]
     tensors: tuple[Tensor, ...]
     vocabulary: int
     chat_template: bool
     file_bytes: int
+    spans: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def architecture(self) -> str:
@@ -158,6 +167,7 @@ class _Reader:
         self.size = os.fstat(file.fileno()).st_size
         self.at = 0
         self.items = 0
+        self.spans: dict[str, tuple[int, int]] = {}
 
     def bad(self, reason: str) -> ModelUnavailable:
         return ModelUnavailable(f"{self.path}: {reason}", layer="gguf")
@@ -206,21 +216,23 @@ class _Reader:
             key = self.name()
             if key in metadata:
                 raise self.bad(f"the metadata key {key!r} appears twice")
+            before = self.at
             metadata[key] = self.value()
+            self.spans[key] = (before, self.at)
         if isinstance(parts := metadata.get("split.count"), int) and parts > 1:
             raise self.bad(f"the model is split over {parts} files; merge them with llama-gguf-split first")
         return self.assemble(metadata, tensors)
 
     def assemble(self, metadata: dict[str, Any], count: int) -> Header:
-        found = [self.tensor() for _ in range(count)]
-        self.check_extent(metadata, found)
+        found = self.placed(metadata, [self.tensor() for _ in range(count)])
         tokens = metadata.pop("tokenizer.ggml.tokens", None)
         return Header(
             metadata={key: value for key, value in metadata.items() if not isinstance(value, _Skipped)},
-            tensors=tuple(tensor for tensor, _ in found),
+            tensors=found,
             vocabulary=tokens.count if isinstance(tokens, _Skipped) else 0,
             chat_template="tokenizer.chat_template" in metadata,
             file_bytes=self.size,
+            spans=self.spans,
         )
 
     def value(self) -> Any:
@@ -262,8 +274,8 @@ class _Reader:
         for _ in range(length):
             self.skip(self.count(_LONGEST_TEXT, "bytes in a text"))
 
-    def tensor(self) -> tuple[Tensor, int]:
-        """A tensor's description, and where its data start after the header."""
+    def tensor(self) -> Tensor:
+        """A tensor's description; its offset counts from the end of the header."""
         name = self.name()
         dimensions = self.number("I")
         if not 1 <= dimensions <= 4:
@@ -276,17 +288,27 @@ class _Reader:
         label, block, size = TYPES.get(kind, (f"type {kind}", 1, 0))
         if shape[0] % block:
             raise self.bad(f"tensor {name!r}: {shape[0]} columns do not divide into {label} blocks of {block}")
-        return Tensor(name, shape, label, values // block * size if size else None), offset
+        return Tensor(name, shape, label, values // block * size if size else None, offset)
 
-    def check_extent(self, metadata: dict[str, Any], found: list[tuple[Tensor, int]]) -> None:
-        """Refuse a file that is shorter than its own table of tensors."""
+    def placed(self, metadata: dict[str, Any], found: list[Tensor]) -> tuple[Tensor, ...]:
+        """The tensors by where they lie in the file. A file that is shorter than its own table of tensors is refused,
+        and so are two tensors of one name or in one place.
+        """
         alignment = metadata.get("general.alignment", 32)
-        if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 16:
+        if type(alignment) is not int or not 1 <= alignment <= 1 << 16:
             raise self.bad(f"an alignment of {alignment!r} is impossible")
         start = -(-self.at // alignment) * alignment
-        end = max((offset + (tensor.bytes or 0) for tensor, offset in found), default=0)
-        if found and start + end > self.size:
-            raise self.bad(f"the file is cut: {self.size} bytes of {start + end}")
+        placed = tuple(replace(tensor, offset=start + tensor.offset) for tensor in found)
+        end = max((tensor.offset + (tensor.bytes or 0) for tensor in placed), default=0)
+        if end > self.size:
+            raise self.bad(f"the file is cut: {self.size} bytes of {end}")
+        if len({tensor.name for tensor in placed}) != len(placed):
+            raise self.bad("two tensors have the same name")
+        for one, other in pairwise(sorted(placed, key=lambda tensor: tensor.offset)):
+            # Of a type that is not known, the bytes are not known either; one value is the least.
+            if one.offset + (one.bytes or 1) > other.offset:
+                raise self.bad(f"tensors {one.name!r} and {other.name!r} overlap")
+        return placed
 
 
 @dataclass(frozen=True, slots=True)
