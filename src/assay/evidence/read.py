@@ -18,6 +18,7 @@ import orjson
 
 from assay.errors import AssayError, ConfigError, EvidenceError, FailureClass, JournalCorrupt
 from assay.evidence.manifest import layers, read_manifest
+from assay.evidence.read_judged import Judging, judgings
 from assay.evidence.verify import subject_of
 from assay.files import digest_file, digest_of
 from assay.gates.evidence import OUTCOMES, CellEvidence, Controls, Evidence, Metric, State, Until
@@ -142,7 +143,7 @@ def _layer(folder: RunFolder, wanted: str | None) -> Path:
 @dataclass(frozen=True, slots=True)
 class _Source:
     """A run's plan, its current scorers, and the journal's segments that are read: those that the seal covers. `asked`
-    is how many samples of each task were asked where that need not be all of them."""
+    is how many samples of each task were asked where that need not be all of them, `judgings` what judges said."""
 
     folder: RunFolder
     plan: Plan
@@ -150,6 +151,7 @@ class _Source:
     attempts: Sequence[Path]
     scores: Sequence[Path]
     asked: Mapping[str, int] | None = None
+    judgings: Sequence[Judging] = ()
 
     @property
     def names(self) -> dict[str, str]:
@@ -168,7 +170,8 @@ def _sealed(folder: RunFolder, name: str, path: Path) -> Evidence:
     record = until.read(folder)
     seen = until.looked(folder) if record else []
     asked = (seen[-1].samples if seen else dict.fromkeys(plan.tasks, 0)) if record else None
-    cells = _read_cells(_Source(folder, plan, _scorers(scored, plan), attempts, scored, asked))
+    said = judgings(folder, plan, listed)
+    cells = _read_cells(_Source(folder, plan, _scorers(scored, plan), attempts, scored, asked, said))
     return Evidence(
         run=name,
         state="sealed",
@@ -300,6 +303,7 @@ def _cell(
         position = _reordered(source, order, position)
     clusters, categories = (_taken(samples[cell.task][name], order) for name in ("clusters", "categories"))
     metrics = tuple(_metric(metric) for metric in (scorer.metrics if scorer else ()))
+    judged = [judging for judging in source.judgings if number in judging.cells]
     tiers = {str(tier) for tier in scored["tier"][rows][current] if tier}
     control = checked.get(cell.task, {}).get("control")
     return CellEvidence(
@@ -315,7 +319,8 @@ def _cell(
             metric.name: np.where(current, scored["values"][metric.name][rows], np.nan)
             for metric in metrics
             if metric.kind != "label"
-        },
+        }
+        | {name: column[rows] for judging in judged for name, column in judging.values.items()},
         tokens=attempts["tokens"][rows],
         latency=attempts["latency"][rows],
         metrics=metrics,
@@ -329,6 +334,8 @@ def _cell(
         tier=min(tiers, key=lambda tier: _TIERS.index(tier) if tier in _TIERS else -1) if tiers else None,
         forgeable=int(np.count_nonzero(scored["forgeable"][rows] & current)),
         of=None if order is None else len(task.samples),
+        judged=tuple(judging.cells[number] for judging in judged),
+        judged_metrics=tuple(metric for judging in judged for metric in judging.metrics),
     )
 
 

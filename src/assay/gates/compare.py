@@ -14,18 +14,19 @@ from typing import Any
 import numpy as np
 
 from assay.errors import FailureClass
-from assay.gates import costs, words
+from assay.gates import costs, judges, words
 from assay.gates.comparable import differences
 from assay.gates.costs import Increase
 from assay.gates.decision import Case, Decision, decide, margin_for
 from assay.gates.estimate import FILLS, Estimate, estimate
 from assay.gates.evidence import CODES, CellEvidence, Evidence, Metric
 from assay.gates.inputs import closed, opened
+from assay.gates.judges import Admission
 from assay.gates.numbers import Match, Paired, numbers_of
 from assay.gates.pairs import Pairs, join
 from assay.gates.policy import Policy
 from assay.gates.result import Check, GateResult, Verdict
-from assay.gates.run import external, fitness, fits, readiness, scale_of, summary, value_of
+from assay.gates.run import external, fitness, fits, marked_in, readiness, scale_of, summary, value_of
 from assay.records import Outcome
 from assay.stats.exact import above, exact
 from assay.stats.paired import PairedTable, mcnemar
@@ -36,8 +37,11 @@ ORDER = (Verdict.INFEASIBLE, Verdict.ANOMALOUS, Verdict.REGRESSION, Verdict.INCO
 _MOVED = {"infra_error": (Outcome.INFRA_ERROR, Outcome.TIMEOUT, Outcome.SKIPPED), "truncated": (Outcome.TRUNCATED,)}
 
 
-def gate(baseline: Any, candidate: Any, policy: Any) -> GateResult:
-    """The verdict on a candidate. Takes Evidence and a Policy, or their JSON; never raises."""
+def gate(baseline: Any, candidate: Any, policy: Any, admissions: Sequence[Admission] = ()) -> GateResult:
+    """The verdict on a candidate. Takes Evidence and a Policy, or their JSON; never raises.
+
+    `admissions`: of the models whose scores the policy gates by.
+    """
     found = opened(GATE, [("baseline", baseline), ("candidate", candidate)], policy, Verdict.ANOMALOUS)
     if isinstance(found, GateResult):
         return found
@@ -46,12 +50,12 @@ def gate(baseline: Any, candidate: Any, policy: Any) -> GateResult:
     checks = [*anomalies(readiness(base, "baseline")), *anomalies(readiness(other, "candidate"))]
     checks += _fixed(base, other)
     if not all(check.ok for check in checks):
-        return closed(GATE, Verdict.ACCEPT, checks, ORDER, inputs, held, {})
+        return closed(GATE, Verdict.ACCEPT, checks, ORDER, inputs, held, {}, admissions=admissions)
     matches, matching = matched(base, other, held)
     checks += matching
     paired: list[Paired] = []
     for match in matches:
-        checks += advised(match, made_alike(match, held))
+        checks += advised(match, made_alike(match, held, admissions))
         checks += advised(match, paired_up(match, held, paired))
     decided = _decided(paired, held)
     tasks = []
@@ -60,9 +64,11 @@ def gate(baseline: Any, candidate: Any, policy: Any) -> GateResult:
         checks += advised(pair.match, more)
         tasks.append(told)
     said = [str(task.pop("says")) for task in tasks if "says" in task]
-    numbers = {"tasks": tasks, "baseline": [summary(cell) for cell in base.cells]}
-    numbers["candidate"] = [summary(cell) for cell in other.cells]
-    return closed(GATE, Verdict.ACCEPT, checks, ORDER, inputs, held, numbers, said)
+    numbers: dict[str, Any] = {"tasks": tasks}
+    for role, run in inputs:
+        numbers[role] = [summary(cell, held.task(cell.task)) for cell in run.cells]
+        said += [f"{role} {text}" for cell in run.cells for text in marked_in(cell, held.task(cell.task))]
+    return closed(GATE, Verdict.ACCEPT, checks, ORDER, inputs, held, numbers, said, admissions)
 
 
 def _fixed(baseline: Evidence, candidate: Evidence) -> Iterator[Check]:
@@ -137,11 +143,14 @@ def infeasible(name: str, ok: bool, where: str, observed: Any, limit: Any, reaso
     return Check(name, ok, where, observed, limit, reason, Verdict.INFEASIBLE, FailureClass.USER_CONFIG_ERROR)
 
 
-def made_alike(match: Match, policy: Policy) -> Iterator[Check]:
-    """Facts, then each run's own fitness."""
+def made_alike(match: Match, policy: Policy, admissions: Sequence[Admission] = ()) -> Iterator[Check]:
+    """Facts, then who judged, then each run's own fitness."""
     yield from differences(match.baseline, match.candidate, policy)
-    yield from anomalies(fitness(match.baseline, policy, "baseline"))
-    yield from anomalies(fitness(match.candidate, policy, "candidate"))
+    left, right = (cell.judged_by(cell.metric(match.terms.metric)) for cell in (match.baseline, match.candidate))
+    if left and right:
+        yield from judges.same(left, right, match.task)
+    yield from anomalies(fitness(match.baseline, policy, "baseline", admissions))
+    yield from anomalies(fitness(match.candidate, policy, "candidate", admissions))
     yield from anomalies(external(match.baseline, policy))
 
 

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 
 from assay.errors import EvidenceError
 from assay.files import canonical
+from assay.gates.judges import Judged, Seen
 from assay.records import Outcome
 from assay.spec.schema import Strict
 
@@ -59,7 +60,8 @@ class CellEvidence:
     `outcome` an index into OUTCOMES. In `values`, `tokens` (completion tokens) and `latency` (seconds) NaN means that
     there is none; a score that is no finite number is infinite. `clusters` and `categories` have one label a sample.
     `aggregate` has a metric's value and count where that is all there is. `of`: where a run was looked at while it went
-    on, how many samples the plan has; `samples` are then those asked, in the order of the looks.
+    on, how many samples the plan has; `samples` are then those asked, in the order of the looks. `judged` says who
+    judged by which rubric, `judged_metrics` what that gives: those are never a task's primary metric.
     """
 
     model: str
@@ -85,6 +87,8 @@ class CellEvidence:
     forgeable: int = 0
     aggregate: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     of: int | None = None
+    judged: tuple[Judged, ...] = ()
+    judged_metrics: tuple[Metric, ...] = ()
 
     @property
     def name(self) -> str:
@@ -101,8 +105,23 @@ class CellEvidence:
         return int(np.count_nonzero(self.outcome == CODES[outcome.value]))
 
     def metric(self, name: str | None) -> Metric | None:
-        """The metric of that name, the primary one for None; None where there is no such metric."""
-        return next((metric for metric in self.metrics if name in (None, metric.name)), None)
+        """The metric of that name, the primary one for None; None where there is no such metric.
+
+        A judged one by its whole name, `tip-v1.composite`, or without the rubric where only one has it.
+        """
+        found = next((metric for metric in self.metrics if name in (None, metric.name)), None)
+        if found is not None or name is None:
+            return found
+        ours = [one for one in self.judged_metrics if name in (one.name, one.name.rpartition(".")[2])]
+        whole = [one for one in ours if one.name == name] or ours
+        return whole[0] if len(whole) == 1 else None
+
+    def judged_by(self, metric: Metric | None) -> Judged | None:
+        """What a metric was judged by; None for one that no judge gave."""
+        if metric is None or metric not in self.judged_metrics:
+            return None
+        label = metric.name.rpartition(".")[0]
+        return next((one for one in self.judged if one.label == label), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +207,21 @@ class _Controls(Strict):
     failed: list[_Text] = Field(default_factory=list)
 
 
+class _Seen(Strict):
+    name: _Text
+    kind: _Text
+    identity: _Text | None = None
+
+
+class _Judged(Strict):
+    label: _Text
+    rubric: _Text
+    candidates: _Count
+    pending: _Count
+    judges: list[_Seen] = Field(default_factory=list)
+    marked: list[_Text] = Field(default_factory=list)
+
+
 class _Cell(Strict):
     model: _Text
     prompt: _Text
@@ -207,6 +241,8 @@ class _Cell(Strict):
     forgeable: _Count = 0
     aggregate: dict[str, Annotated[tuple[float, _Count], Field(strict=False)]] = Field(default_factory=dict)
     of: _Count | None = None
+    judged: list[_Judged] = Field(default_factory=list)
+    judged_metrics: list[_Metric] = Field(default_factory=list)
 
 
 class _Until(Strict):
@@ -271,8 +307,15 @@ def _cell(cell: _Cell) -> CellEvidence:
         controls=Controls(cell.controls.executed, tuple(cell.controls.failed)) if cell.controls else None,
         aggregate=dict(cell.aggregate),
         of=cell.of,
+        judged=tuple(_judged(one) for one in cell.judged),
+        judged_metrics=tuple(Metric(**dict(metric)) for metric in cell.judged_metrics),
         **{name: getattr(cell, name) for name in names},
     )
+
+
+def _judged(one: _Judged) -> Judged:
+    judges = tuple(Seen(**dict(seen)) for seen in one.judges)
+    return Judged(one.label, one.rubric, one.candidates, one.pending, judges, tuple(one.marked))
 
 
 def _check_lengths(cell: _Cell, many: int) -> None:

@@ -9,6 +9,7 @@ from assay.errors import AssayError
 from assay.gates import evidence as views
 from assay.gates import policy as policies
 from assay.gates.evidence import Evidence
+from assay.gates.judges import Admission
 from assay.gates.policy import Policy
 from assay.gates.result import Check, GateResult, Verdict, reasons_of, weightiest
 
@@ -39,6 +40,7 @@ def closed(
     policy: Policy,
     numbers: dict[str, Any],
     said: Sequence[str] = (),
+    admissions: Sequence[Admission] = (),
 ) -> GateResult:
     """The result of `checks`: the first verdict of `order` that one forces, else `good`, for which `said` speaks."""
     worst = weightiest(checks, order)
@@ -50,6 +52,6 @@ def closed(
         failure_class=worst.failure_class if worst else None,
         checks=tuple(checks),
         numbers=numbers,
-        inputs=tuple(evidence.identity(role) for role, evidence in inputs),
+        inputs=(*(evidence.identity(role) for role, evidence in inputs), *(one.to_json() for one in admissions)),
         policy=policy.to_json(),
     )

@@ -6,22 +6,24 @@ here. Whether it fits a run (a margin of 2 on a rate) is found by the gates, whi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path as File
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from assay import document
 from assay.document import Path, Unread, nearest
 from assay.errors import ConfigError, Problem
 from assay.files import digest_of
+from assay.gates.judges import JudgePolicy
 from assay.spec.locations import Locations
 from assay.spec.schema import Name, Strict
 from assay.spec.words import expected, keys_at, literals_at
 
 SCHEMA = "assay.policy.v1"
+Model = TypeVar("Model", bound=BaseModel)
 Tier = Literal["critical", "supporting", "advisory"]
 """`critical`: gated, and both runs must have it; `supporting`: gated where the runs have it; `advisory`: only shown."""
 
@@ -141,7 +143,7 @@ class Policy(Strict):
     bounds, `point` by the measured difference alone. `must_decide`: refuse to begin where the planned samples cannot
     decide the margin with `power`, if a share of `discordance` of the samples changes. `required`: tasks that both
     runs must have. `allow`: what the runs may differ in besides the model. `sequential`: how to decide while a run goes
-    on, if that is asked.
+    on, if that is asked. `judges`: what models that judge must hold to.
     """
 
     schema_: Literal["assay.policy.v1"] = Field(alias="schema")
@@ -160,6 +162,7 @@ class Policy(Strict):
     outcomes: Outcomes = Field(default_factory=Outcomes)
     execution: Execution = Field(default_factory=Execution)
     sequential: Sequential | None = None
+    judges: JudgePolicy | None = None
 
     @model_validator(mode="after")
     def _gates_something(self) -> Self:
@@ -190,8 +193,9 @@ class Policy(Strict):
     def content(self) -> dict[str, Any]:
         """The policy in full, its defaults included, as JSON."""
         value: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
-        if self.sequential is None:
-            del value["sequential"]  # policies of before there were looks keep their digests
+        for later in ("sequential", "judges"):  # policies of before there were such keys keep their digests
+            if getattr(self, later) is None:
+                del value[later]
         terms = self.task("")
         return {**value, "defaults": {**value["defaults"], "tier": terms.tier, "max_gain": terms.max_gain}}
 
@@ -234,24 +238,33 @@ def load(path: File) -> Policy:
 
 def read(text: document.Document) -> Policy:
     """The policy that a parsed document holds. Raises ConfigError."""
+    return validated(Policy, SCHEMA, text)
+
+
+def validated(kind: type[Model], schema: str, text: document.Document) -> Model:
+    """A policy of some kind from a parsed document. Raises ConfigError with every problem."""
     where = Locations(text.where, text.lines)
     if not isinstance(text.value, dict):
         message = "the file is empty" if text.value is None else "a policy is a mapping of keys to values"
-        raise ConfigError([*text.problems, where.problem((), message, allowed=f"keys such as 'schema: {SCHEMA}'")])
-    return parse(text.value, where, text.problems)
+        raise ConfigError([*text.problems, where.problem((), message, allowed=f"keys such as 'schema: {schema}'")])
+    return _parsed(kind, text.value, where, text.problems)
 
 
-def parse(value: Any, where: Locations | None = None, known: list[Problem] | None = None) -> Policy:
+def parse(value: Any, where: Locations | None = None, known: Sequence[Problem] = ()) -> Policy:
     """The policy that a mapping describes. Raises ConfigError with every problem; `known` ones are told with them."""
-    where, problems = where or Locations("policy"), list(known or [])
+    return _parsed(Policy, value, where or Locations("policy"), known)
+
+
+def _parsed(kind: type[Model], value: Any, where: Locations, known: Sequence[Problem]) -> Model:
+    problems = list(known)
     try:
-        policy = Policy.model_validate(value)
+        policy = kind.model_validate(value)
     except ValidationError as error:
         found: dict[Path, Problem] = {}
         for item in error.errors(include_url=False, include_input=False):
             path = _path(item["loc"])
             if not isinstance(_at(value, path), Unread):
-                found.setdefault(path, _problem(path, item, value, where))
+                found.setdefault(path, _problem(kind, path, item, value, where))
         raise ConfigError(sorted([*problems, *found.values()], key=lambda problem: problem.line or 0)) from None
     if problems:
         raise ConfigError(problems)
@@ -272,18 +285,18 @@ def _at(value: Any, path: Path) -> Any:
     return value
 
 
-def _problem(path: Path, item: Mapping[str, Any], value: Any, where: Locations) -> Problem:
+def _problem(kind: type[BaseModel], path: Path, item: Mapping[str, Any], value: Any, where: Locations) -> Problem:
     names = tuple("schema_" if part == "schema" else part for part in path)
     if item["type"] == "missing":
-        return where.problem(path, "missing", allowed=expected(Policy, names))
+        return where.problem(path, "missing", allowed=expected(kind, names))
     if item["type"] == "extra_forbidden":
-        keys = [key.rstrip("_") for key in keys_at(Policy, path[:-1])]
+        keys = [key.rstrip("_") for key in keys_at(kind, path[:-1])]
         return where.problem(path, "unknown key", allowed=", ".join(keys), nearest=nearest(str(path[-1]), keys))
     if item["type"] == "value_error" or "[key]" in item["loc"]:
         return where.problem(path, str(item.get("ctx", {}).get("error", item["msg"])))
     given = _at(value, path)
-    words = expected(Policy, names) or item["msg"]
-    close = nearest(given, literals_at(Policy, names)) if isinstance(given, str) else None
+    words = expected(kind, names) or item["msg"]
+    close = nearest(given, literals_at(kind, names)) if isinstance(given, str) else None
     return where.problem(path, f"must be {words}, not {_shown(given)}", nearest=close)
 
 

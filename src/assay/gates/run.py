@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from assay.errors import FailureClass
+from assay.gates import judges
 from assay.gates.evidence import CODES, CellEvidence, Evidence, Metric
 from assay.gates.inputs import closed, opened
+from assay.gates.judges import Admission
 from assay.gates.policy import Policy, Terms
 from assay.gates.result import Check, GateResult, Verdict
 from assay.records import Outcome
@@ -26,8 +28,11 @@ _POINTS = Fraction(5, 100)
 LARGE, SMALL = 1e12, 1e-9
 
 
-def gate(evidence: Any, policy: Any) -> GateResult:
-    """PASS, FAIL, or INCONCLUSIVE for a run that has not ended. Takes evidence and a policy, or JSON; never raises."""
+def gate(evidence: Any, policy: Any, admissions: Sequence[Admission] = ()) -> GateResult:
+    """PASS, FAIL, or INCONCLUSIVE for a run that has not ended. Takes evidence and a policy, or JSON; never raises.
+
+    `admissions`: of the models whose scores the policy gates by.
+    """
     found = opened(GATE, [("run", evidence)], policy, Verdict.FAIL)
     if isinstance(found, GateResult):
         return found
@@ -37,14 +42,21 @@ def gate(evidence: Any, policy: Any) -> GateResult:
         checks += required(run, "", held)
         for cell in run.cells:
             shown = held.task(cell.task).tier == "advisory"
-            found_here = (*fitness(cell, held), *external(cell, held))
+            found_here = (*fitness(cell, held, admissions=admissions), *external(cell, held))
             checks += [replace(check, forces=None) if shown else check for check in found_here]
-    numbers = {"cells": [summary(cell) for cell in run.cells]}
+    numbers = {"cells": [summary(cell, held.task(cell.task)) for cell in run.cells]}
     fit = "fit to be compared: every attempt is accounted for and every rate is within the policy"
     if run.stopped:
         fit = f"fit, and decided: it {_stop(run)}, and every attempt up to there is accounted for and within the policy"
-    said = () if any(check.ok is not True for check in checks) else (fit,)
-    return closed(GATE, Verdict.PASS, checks, ORDER, [("run", run)], held, numbers, said)
+    marked = [text for cell in run.cells for text in marked_in(cell, held.task(cell.task))]
+    said = [*marked, *([] if any(check.ok is not True for check in checks) else [fit])]
+    return closed(GATE, Verdict.PASS, checks, ORDER, [("run", run)], held, numbers, said, admissions)
+
+
+def marked_in(cell: CellEvidence, terms: Terms) -> list[str]:
+    """What is said of the judging behind a cell's gated metric, though it decides nothing."""
+    judged = cell.judged_by(cell.metric(terms.metric))
+    return judges.told(judged, cell.name) if judged else []
 
 
 def readiness(run: Evidence, where: str) -> Iterator[Check]:
@@ -101,8 +113,10 @@ def required(run: Evidence, where: str, policy: Policy) -> Iterator[Check]:
         )
 
 
-def fitness(cell: CellEvidence, policy: Policy, role: str = "") -> Iterator[Check]:
-    """Everything that one cell must hold to by itself."""
+def fitness(
+    cell: CellEvidence, policy: Policy, role: str = "", admissions: Sequence[Admission] = ()
+) -> Iterator[Check]:
+    """Everything that one cell must hold to by itself; where the policy gates by judges, their admissions too."""
     where = f"{role} ({cell.name})" if role else cell.name
     if cell.aggregate and not cell.finished:
         yield from _aggregate(cell, where)
@@ -110,7 +124,11 @@ def fitness(cell: CellEvidence, policy: Policy, role: str = "") -> Iterator[Chec
     yield from _accounting(cell, where)
     yield from _health(cell, where)
     yield from _outcomes(cell, policy, where)
-    yield from _scores(cell, policy.task(cell.task), where)
+    terms = policy.task(cell.task)
+    judged = cell.judged_by(cell.metric(terms.metric))
+    if judged:
+        yield from judges.checks(judged, str(terms.metric), policy.judges, admissions, where)
+    yield from _scores(cell, terms, where)
     if cell.executes:
         yield from _execution(cell, policy, where)
 
@@ -211,16 +229,20 @@ def _scores(cell: CellEvidence, terms: Terms, where: str) -> Iterator[Check]:
     """Whether there is a score for all that can be scored, finite and on its declared scale."""
     metric = cell.metric(terms.metric)
     if metric is None:
-        what = f"no metric {terms.metric!r}" if terms.metric else "no scores"
+        what = f"no metric {terms.metric!r}{_several(cell, terms.metric)}" if terms.metric else "no scores"
         yield _check(
             "metric", False, where, None, terms.metric, f"there are {what} in it", FailureClass.SAMPLE_ACCOUNTING_FAILED
         )
         return
     values = cell.values.get(metric.name, np.full(cell.finished, np.nan))
     scorable = np.isin(cell.outcome, [CODES[outcome.value] for outcome in Outcome if outcome.scorable])
+    judged = cell.judged_by(metric)
     missing = int(np.count_nonzero(scorable & np.isnan(values)))
+    missing -= min(missing, judged.pending) if judged else 0  # what is pending has a check of its own
     reason = f"{missing} answers have no {metric.name}: a missing score is no score of 0"
     yield _check("scored", missing == 0, where, missing, 0, reason, FailureClass.SAMPLE_ACCOUNTING_FAILED)
+    if judged:  # people may judge an answer that a scorer failed on
+        scorable |= cell.outcome == CODES[Outcome.SCORER_ERROR.value]
     stray = int(np.count_nonzero(~scorable & ~np.isnan(values)))
     reason = f"{stray} attempts without an answer have a {metric.name} all the same"
     yield _check("stray_scores", stray == 0, where, stray, 0, reason, FailureClass.EVIDENCE_INVALID)
@@ -234,6 +256,12 @@ def _scores(cell: CellEvidence, terms: Terms, where: str) -> Iterator[Check]:
             off = int(np.count_nonzero((given != 0) & (given != 1)))
         reason = f"{off} values of {metric.name} are off its scale, {scale[0]:g} to {scale[1]:g}"
         yield _check("scale", off == 0, where, off, 0, reason, FailureClass.EVIDENCE_INVALID)
+
+
+def _several(cell: CellEvidence, name: str) -> str:
+    """The judged metrics that a short name may mean."""
+    found = [metric.name for metric in cell.judged_metrics if metric.name.rpartition(".")[2] == name]
+    return f" (it may be {' or '.join(found)}: write it whole)" if len(found) > 1 else ""
 
 
 def scale_of(metric: Metric, terms: Terms | None) -> tuple[float, float] | None:
@@ -340,15 +368,20 @@ def mean_of(values: Any) -> Fraction:
     return Fraction(total) / len(values)
 
 
-def summary(cell: CellEvidence) -> dict[str, Any]:
-    """A cell's counts and scores."""
+def summary(cell: CellEvidence, terms: Terms | None = None) -> dict[str, Any]:
+    """A cell's counts and scores; where `terms` ask for a judged metric, that one and who judged."""
     outcomes = {outcome.value: count for outcome in Outcome if (count := cell.count(outcome))}
+    metric = cell.metric(terms.metric) if terms and terms.metric else None
+    judged = cell.judged_by(metric)
     scores = {metric.name: value_of(cell, metric) for metric in cell.metrics if metric.kind != "label"}
     names = {"model": cell.model, "prompt": cell.prompt, "task": cell.task}
     counts = {"samples": len(cell.samples), "planned": cell.planned, "finished": cell.finished}
     if cell.of is not None:
         counts["samples_of_the_plan"] = cell.of
-    return {**names, **counts, "outcomes": outcomes, "scores": scores}
+    value = {**names, **counts, "outcomes": outcomes, "scores": scores}
+    if metric is None or judged is None:
+        return value
+    return {**value, "scores": {**scores, metric.name: value_of(cell, metric)}, "judged": judged.to_json()}
 
 
 def _percent(share: float) -> str:

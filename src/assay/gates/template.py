@@ -28,6 +28,9 @@ defaults:
 #   style:
 #     scale: [1, 5]              # of a metric whose scorer declares no scale
 #     margin: 0.1
+#   tips:
+#     metric: tip-v1.composite   # what judges gave, by a rubric; models among them need an admission
+#     margin: 0.5
 
 required: []             # tasks that both runs must have
 allow: []                # what the runs may differ in besides the model: prompt, sampling, seed, ...
@@ -46,6 +49,11 @@ outcomes:                # the largest share of attempts that may end so
 # sequential:            # of runs that stop when they are decided: assay eval --until-decided
 #   block: 50            # samples of the largest task between two looks; by default a fortieth, at least 20
 #   stop_on: margin      # what ends a run as a regression: a loss beyond the margin | any loss beyond chance
+
+# judges:                # what a model must hold to before its scores may decide: assay judge agreement --policy
+#   units: 30            # answers that it and people have both judged, at least
+#   defaults: {alpha: 0.667, bias: 0.5}    # the least lower end of the interval; how far the bias may lie from 0
+#   marked: tell         # batches whose checks failed: tell | refuse
 
 execution:               # of runs that executed code
   tier: full             # the least sandbox: full | reduced | macos | none
