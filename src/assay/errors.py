@@ -6,12 +6,14 @@
     │   ├── MissingExtra                                             an optional package is not installed
     │   ├── DataUnavailable                                          a data set could not be had from any source
     │   ├── ModelUnavailable                   MODEL_UNSUPPORTED     a model could not be loaded
-    │   └── BackendUnreachable                                       nobody answers at the endpoint
+    │   ├── BackendUnreachable                                       nobody answers at the endpoint
+    │   └── DeploymentFailed                   DEPLOYMENT_HEALTH_FAILED   a server did not come up as it should
     ├── EvidenceError                   1      EVIDENCE_INVALID      stored bytes are not what they claim to be
     │   ├── DigestMismatch                                           a file's SHA-256 differs from its pin
     │   ├── JournalCorrupt                                           a line of a journal cannot be trusted
     │   └── SecretFound                                              what would be sealed or exported holds a secret
     ├── Incomparable                    4, 5                         a gate refuses before anything was asked
+    ├── JudgeFailed                     1      EVAL_JUDGE_FAILED     a model judge gave no usable votes on some answers
     ├── BudgetExhausted                 3      -                     the run stopped at its budget, resumable
     ├── Interrupted                     130    -                     Ctrl-C; resumable
     ├── ScorerError                     -      -                     one attempt could not be scored
@@ -32,10 +34,11 @@ Failure classes come from these types, never from words found in a message.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 
 class FailureClass(StrEnum):
@@ -143,6 +146,15 @@ class BackendUnreachable(MachineError):
     """Nobody answers at the endpoint, or it refuses everything."""
 
 
+class DeploymentFailed(MachineError):
+    """A server did not come up, ended before it answered, or serves another model than it was given."""
+
+    failure_class = FailureClass.DEPLOYMENT_HEALTH_FAILED
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, layer="deployment", hint=hint)
+
+
 class EvidenceError(AssayError):
     """Stored bytes are not what they claim to be."""
 
@@ -182,6 +194,20 @@ class Incomparable(AssayError):
         super().__init__("\n".join([verdict, *reasons]), hint="nothing was asked and nothing written")
         self.exit_code = exit_code
         self.failure_class = failure_class
+
+
+class JudgeFailed(AssayError):
+    """A model judge gave no usable judgement of some candidates: they stay pending, and all others are applied.
+
+    `report` says what was applied and what failed, as `assay judge auto --json` has it.
+    """
+
+    exit_code = 1
+    failure_class = FailureClass.EVAL_JUDGE_FAILED
+
+    def __init__(self, message: str, report: Mapping[str, Any], *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.report = report
 
 
 class BudgetExhausted(AssayError):
