@@ -1,5 +1,6 @@
 # make demo    set up .venv and evaluate a real model (see examples/quickstart.yaml)
-# make test    set up .venv and run the tests; EXTRAS="local hf" also tests the backend of transformers
+# make test    set up .venv and run the tests; EXTRAS="local mlflow-server hf" also tests the backend of transformers
+# make test-hf set up .venv with torch and run the tests of the backend `hf` and of quantizing safetensors (some 3 GB)
 # make lint    style, types, the order of the floors, and whether docs/cli.md is current
 # make bench   side by side with other tools, in environments of their own (see bench/README.md)
 # make docs    write docs/cli.md anew
@@ -8,7 +9,7 @@
 # On a bare Debian: apt-get install make python3 python3-venv. Everything lands in .venv/, runs/ and the cache.
 
 PYTHON ?= python3
-EXTRAS ?= local
+EXTRAS ?= local mlflow-server
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 SPEC ?= examples/quickstart.yaml
@@ -21,7 +22,7 @@ define setup
 	@$(PYTHON) tools/environment.py $(1)
 endef
 
-.PHONY: help demo test lint style types floors pages docs bench constraints dev clean
+.PHONY: help demo test test-hf lint style types floors pages docs bench constraints dev clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -37,6 +38,12 @@ test: export ASSAY_HOME ?= $(CURDIR)/.venv/home
 test:
 	$(call setup,$(EXTRAS:%=--extra %) --group dev)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The environments of llmcompressor and modelopt are made by assay itself, at the first test that needs them.
+test-hf: export ASSAY_HOME ?= $(CURDIR)/.venv/home
+test-hf:
+	$(call setup,--extra local --extra hf --group dev)
+	$(BIN)/python -m pytest -m hf --timeout 1800 $(PYTEST_ARGS)
 
 lint: style types floors pages
 

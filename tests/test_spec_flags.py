@@ -1,7 +1,7 @@
 import pytest
 
 from assay.errors import ConfigError
-from assay.spec.flags import from_flags, from_flags_located, override, override_located
+from assay.spec.flags import from_flags, from_flags_located, override, override_located, pairs
 from assay.spec.load import load_located
 
 FILE = """\
@@ -116,3 +116,19 @@ def test_problems_found_later_name_the_line_or_the_option(located):
     assert locations.problem(("models", 1), "bad").line == 1
     _, alone = from_flags_located(["m"], ["t"])
     assert str(alone.problem(("models", 0, "model"), "bad")) == "-m: bad"
+
+
+def test_parameters_of_scenarios_go_to_scenarios_alone():
+    spec = from_flags(["smollm2-135m"], ["tips", "piqa"], n_tips=3, diversity=True)
+    assert [task.options for task in spec.tasks] == [{"n_tips": 3, "diversity": True}, {}]
+    assert told(from_flags, ["smollm2-135m"], ["piqa"], n_tips=3)[0].startswith("--n-tips: no task of this run")
+
+
+def test_pairs_are_what_they_look_like_and_go_before_the_file(tmp_path):
+    path = tmp_path / "spec.yaml"
+    path.write_text("models: [smollm2-135m]\ntasks: [{task: tips, options: {n_tips: 2, longest: 80}}]\n")
+    spec, where = override_located(*load_located(path), option=["n_tips=4", "diversity=true"])
+    assert spec.tasks[0].options == {"n_tips": 4, "diversity": True, "longest": 80}
+    assert where.problem(("tasks", 0, "options", "n_tips"), "x").where == "--option"
+    assert pairs(["a=1.5", "b=x=y", "c=-3", "d=false", "e="]) == {"a": 1.5, "b": "x=y", "c": -3, "d": False, "e": ""}
+    assert len(told(pairs, ["n_tips", "a=1", "a=2"])) == 2

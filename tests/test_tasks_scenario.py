@@ -62,6 +62,14 @@ def test_factors_side_by_side(tmp_path):
     assert [sample.id for sample in samples] == ["nurse/morning", "student/evening"]
 
 
+def test_a_spread_product_changes_every_factor_at_each_step(tmp_path):
+    _, samples = task(tmp_path, FILE + "combine: spread\n")
+    ids = [sample.id for sample in samples]
+    product = [sample.id for sample in task(tmp_path, FILE + "combine: product\n")[1]]
+    assert ids[:2] == ["nurse/morning", "student/noon"]
+    assert sorted(ids) == sorted(product)
+
+
 def test_a_drawn_part_depends_on_the_seed_alone(tmp_path):
     def drawn(seed):
         return [s.id for s in task(tmp_path, FILE + f"combine: {{sample: 4, seed: {seed}}}\n")[1]]

@@ -101,3 +101,23 @@ def test_the_examples_load():
     _, own = load(f"scenario:{EXAMPLES / 'commute.yaml'}", options={"words": 12})
     assert [sample.id for sample in own][:3] == ["cyclist/rain", "cyclist/sunshine", "cyclist/snow"]
     assert "at most 12 words" in own[0].input
+
+
+def test_the_first_few_scenarios_have_every_person_and_every_list():
+    _, samples = load("tips")
+    first = [samples[index].metadata for index in range(4)]
+    assert {one["persona"] for one in first} == {"nurse", "student", "founder", "retired"}
+    assert {one["time_slot"] for one in first} == {"morning", "evening"}
+    assert {one["tasks"] for one in first} == {"errands", "deep_work", "home"}
+
+
+def test_the_data_are_here_to_compare_and_the_parents_hold_in_any_order(tmp_path):
+    from assay.evidence.verify import verify
+
+    with Stub(answer=answer) as stub:
+        model = {"model": "openai:stub", "name": "stub", "base_url": stub.url}
+        tasks = [{"task": name, "limit": 1} for name in ("tips", f"scenario:{EXAMPLES / 'commute.yaml'}")]
+        run = assay.evaluate({"models": [model], "tasks": tasks}, out=tmp_path / "run")
+    said = []
+    assert verify(run.path, note=said.append) == []
+    assert [text for text in said if "data of tips is here and the same" in text]

@@ -7,7 +7,7 @@
     factors:
       persona: {nurse: a nurse on nights, student: a student before an exam}
       time_slot: [morning, evening]
-    combine: product            # or zip, or {sample: 10, seed: 7}
+    combine: product            # or spread, zip, {sample: 10, seed: 7}
     limit: 3
     input: |
       {{ persona }}, in the {{ time_slot }}
@@ -74,7 +74,7 @@ class Factors:
     """The first line of the template `input`."""
 
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    how: Literal["product", "zip", "sample"] = "product"
+    how: Literal["product", "spread", "zip", "sample"] = "product"
     drawn: int = 0
     seed: int = 0
     limit: int | None = None
@@ -94,14 +94,18 @@ class Factors:
         return total if self.limit is None else min(total, self.limit)
 
     def combinations(self) -> Iterator[dict[str, Level]]:
-        """Every scenario's levels by factor, in order; of a product the last factor changes fastest."""
+        """Every scenario's levels by factor, in order.
+
+        Of a product the last factor changes fastest; of `spread` every factor changes at each step.
+        """
         sizes = [len(levels) for levels in self.levels.values()]
         total = reduce(lambda one, other: one * other, sizes)
         numbers: Iterator[int] = iter(_draw(total, self.drawn, self.seed) if self.how == "sample" else range(total))
         if self.how == "zip":
             found = (dict(zip(self.levels, row, strict=True)) for row in zip(*self.levels.values(), strict=True))
         else:
-            found = (self._at(number, sizes) for number in numbers)
+            at = self._spread if self.how == "spread" else self._at
+            found = (at(number, sizes) for number in numbers)
         yield from islice(found, len(self))
 
     def _at(self, number: int, sizes: list[int]) -> dict[str, Level]:
@@ -111,6 +115,17 @@ class Factors:
             chosen.append(place)
         names = zip(self.levels, reversed(chosen), strict=True)
         return {name: self.levels[name][place] for name, place in names}
+
+    def _spread(self, number: int, sizes: list[int]) -> dict[str, Level]:
+        """The first factor changes fastest, and each one moves on by as much as all before it: so the first few have
+        different levels of every factor, and all together are the product, each combination once.
+        """
+        chosen, moved = [], 0
+        for size in sizes:
+            number, place = divmod(number, size)
+            moved += place
+            chosen.append(moved % size)
+        return {name: self.levels[name][place] for name, place in zip(self.levels, chosen, strict=True)}
 
 
 def _draw(total: int, count: int, seed: int) -> Iterator[int]:
@@ -167,10 +182,10 @@ def _first_line(document: Document, text: str) -> int:
     return line + 1 if block else line
 
 
-def _combining(value: Any) -> tuple[Literal["product", "zip", "sample"], int, int]:
+def _combining(value: Any) -> tuple[Literal["product", "spread", "zip", "sample"], int, int]:
     if isinstance(value, dict):
         return "sample", value["sample"], value.get("seed", 0)
-    return ("zip" if value == "zip" else "product"), 0, 0
+    return ("zip" if value == "zip" else "spread" if value == "spread" else "product"), 0, 0
 
 
 def _levels(levels: Any) -> Iterator[Level]:
@@ -275,7 +290,7 @@ def _parameter_problems(document: Document) -> Iterator[Problem]:
 
 
 def _combine_problems(document: Document) -> Iterator[Problem]:
-    value, allowed = document.value["combine"], "product, zip, or {sample: N, seed: S}"
+    value, allowed = document.value["combine"], "product, spread, zip, or {sample: N, seed: S}"
     if isinstance(value, dict):
         for key in value:
             if key not in ("sample", "seed"):
@@ -284,7 +299,7 @@ def _combine_problems(document: Document) -> Iterator[Problem]:
             yield document.problem(("combine", "sample"), f"must be a whole number from 1 to {MOST:,}")
         if not _whole(value.get("seed", 0), 0, 2**63 - 1):
             yield document.problem(("combine", "seed"), "must be a whole number ≥ 0")
-    elif value not in ("product", "zip"):
+    elif value not in ("product", "spread", "zip"):
         yield document.problem(("combine",), "unknown way to combine factors", allowed=allowed)
 
 

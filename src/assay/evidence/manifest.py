@@ -24,7 +24,7 @@ from assay.run.events import EventLog, next_log
 from assay.run.folder import MANIFEST_SCHEMA, RunFolder
 from assay.version import __version__
 
-DERIVED = ("results.json", "report.html")
+DERIVED = ("results.json", "judged.json", "report.html")
 SIGNATURE = "manifest.sig.json"
 KINDS = ("run", "import")
 PARENTS = ("manifest", "data", "model", "policy", "baseline", "source")
@@ -168,12 +168,14 @@ def is_signature(path: Path) -> bool:
 
 
 def origins(plan: Plan, environment: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The data and the models of a plan as parents; a model only where something of it has a digest or revision."""
-    for name, task in plan.tasks.items():
+    """The data and the models of a plan as parents, by name; a model only where something of it has a digest or
+    revision. Not in the order of the spec, which a plan that was read from its file no longer knows.
+    """
+    for name, task in sorted(plan.tasks.items()):
         parent = {"kind": "data", "name": name, "digest": task.dataset}
         yield parent | ({"sha256": task.origin["sha256"]} if task.origin.get("sha256") else {})
     served = environment.get("models", {})
-    for name, model in plan.models.items():
+    for name, model in sorted(plan.models.items()):
         known = {**model.identity, **served.get(name, {})}
         if digest := known.get("digest") or known.get("revision"):
             yield {"kind": "model", "name": name, "digest": str(digest)}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from assay.data.sources import BuiltIn
 from assay.errors import AssayError
 from assay.evidence.manifest import layers, read_manifest
 from assay.files import digest_file
@@ -70,10 +71,17 @@ def _compare(what: str, path: Path | None, sha256: str) -> Iterator[str]:
     )
 
 
+_BUILT_IN = str(BuiltIn(""))
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
 def _path(where: Any) -> Path | None:
-    """The file that a place in words names, where it is a file of this machine's."""
+    """The file that a place in words names, where it is one of this machine's or comes with assay."""
     try:
-        path = Path(str(where)).expanduser() if where else None
-        return path if path is not None and path.is_file() else None
+        if str(where).startswith(_BUILT_IN):
+            path = (_PACKAGE / str(where).removeprefix(_BUILT_IN)).resolve()
+            return path if path.is_relative_to(_PACKAGE) and path.is_file() else None
+        named = Path(str(where)).expanduser() if where else None
+        return named if named is not None and named.is_file() else None
     except (OSError, RuntimeError, ValueError):
         return None

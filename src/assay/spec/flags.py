@@ -6,6 +6,7 @@ the file's list; a name that the file has keeps the file's settings, so that `-t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict, Unpack
 
@@ -39,6 +40,9 @@ class Options(TypedDict, total=False):
     budget_money: float | None
     cache: str | None
     max_model_b: float | None
+    n_tips: int | None
+    diversity: bool | None
+    option: Sequence[str] | None
 
 
 class _Place(NamedTuple):
@@ -73,6 +77,37 @@ _PLACES = {
     "cache": _Place(("cache",)),
     "max_model_b": _Place(("max_model_b",)),
 }
+
+
+_SCENARIO_OPTIONS = ("n_tips", "diversity")
+"""Options for the parameters of scenarios: of `tips` and `scenario:` files, whatever else the spec has."""
+
+
+def pairs(texts: Sequence[str], flag: str = "--option") -> dict[str, bool | int | float | str]:
+    """`KEY=VALUE` texts as a mapping: true, false and numbers are what they look like, all else is text.
+
+    Raises ConfigError with every text that is none, or a key that is there twice.
+    """
+    found: dict[str, bool | int | float | str] = {}
+    problems = []
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            problems.append(Problem(f"{text!r} is no pair", flag, allowed="KEY=VALUE, such as n_tips=3"))
+        elif key in found:
+            problems.append(Problem(f"{key!r} is there twice", flag))
+        found[key] = _scalar(value)
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def _scalar(text: str) -> bool | int | float | str:
+    if text in ("true", "false"):
+        return text == "true"
+    if re.fullmatch(r"[-+]?[0-9]{1,18}", text):
+        return int(text)
+    return float(text) if re.fullmatch(r"[-+]?[0-9]{1,18}\.[0-9]{1,18}", text) else text
 
 
 def option(name: str) -> str:
@@ -155,6 +190,27 @@ class _Draft:
         for name, place in _PLACES.items():
             if (value := given.get(name)) is not None:
                 self._set(name, place, value)
+        self._parameters(given)
+
+    def _parameters(self, given: Mapping[str, Any]) -> None:
+        """Set parameters of tasks: `--option` for all of them, the others for those that are scenarios."""
+        for index, task in enumerate(self.value.get("tasks", ())):
+            scenario = task["task"] == "tips" or task["task"].startswith("scenario:")
+            named = {name: given[name] for name in _SCENARIO_OPTIONS if scenario and given.get(name) is not None}
+            flags = dict.fromkeys(pairs(given.get("option") or ()), "--option") | {name: option(name) for name in named}
+            values = pairs(given.get("option") or ()) | named
+            if values:
+                task["options"] = {**task.get("options", {}), **values}
+                self.options |= {("tasks", index, "options", name): flag for name, flag in flags.items()}
+        if unused := self._unused(given):
+            raise ConfigError(Problem("no task of this run is a scenario", unused, allowed="-t tips, -t scenario:FILE"))
+
+    def _unused(self, given: Mapping[str, Any]) -> str | None:
+        """The first option for scenarios where there are none: it would be lost in silence."""
+        names = [task["task"] for task in self.value.get("tasks", ())]
+        if any(name == "tips" or name.startswith("scenario:") for name in names):
+            return None
+        return next((option(name) for name in _SCENARIO_OPTIONS if given.get(name) is not None), None)
 
     def _choose(self, key: str, noun: str, names: Sequence[str], flag: str) -> None:
         """Replace the list `key` by `names`; an entry of that name keeps its settings and its line."""

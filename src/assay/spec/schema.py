@@ -49,8 +49,8 @@ class ModelSpec(Strict):
     """One model: `smollm2-135m`, or `backend:what`, with what that backend needs to be told.
 
     `model`: `openai:NAME[@BASE_URL]`, `ollama:NAME[@BASE_URL]`, `llamacpp:FILE.gguf`,
-    `hf:FOLDER_OR_ID[@REVISION]`, `replay:FILE_OR_RUN`, or a built-in name. `api`: whether generated answers
-    go through the chat template or continue raw text; by default chat where the model has a template.
+    `hf:FOLDER_OR_ID[@REVISION]`, `deployed:FILE`, `replay:FILE_OR_RUN`, or a built-in name. `api`: whether
+    generated answers go through the chat template or continue raw text; by default chat where the model has a template.
     `choices`: whether an `openai:` completions endpoint returns the log probabilities of its prompt (`echo`),
     as vLLM does. `options` go to the backend (`slots`, `context`, `threads`, `gpu_layers`, `device`, `dtype`,
     `batch`) and are checked there.

