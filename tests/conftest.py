@@ -48,6 +48,15 @@ def data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real MLflow server, which all tests share: each takes an experiment of its own."""
+    from support.tracking import server
+
+    with server(tmp_path_factory.mktemp("mlflow")) as uri:
+        yield uri
+
+
 @pytest.fixture
 def stub() -> Iterator[Stub]:
     """A running stub server without faults; for others use `Stub(...)` as a context manager."""

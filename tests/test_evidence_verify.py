@@ -11,14 +11,18 @@ from typing import Any
 import pytest
 
 import assay
+from assay import judged
 from assay.errors import ConfigError
 from assay.evidence import verdicts
 from assay.evidence.keys import make, signing_key
 from assay.evidence.manifest import covered, entry, identity, seal
 from assay.evidence.signing import sign
 from assay.evidence.verify import verify
-from assay.files import pretty
+from assay.files import canonical, pretty
+from assay.judging import derived
 from assay.run.folder import RunFolder
+from assay.run.state import State
+from support import judging
 from support.evals import spec
 from support.stub import Stub
 
@@ -310,3 +314,96 @@ def test_a_verdict_that_nothing_vouches_for_is_found(run: Path, tmp_path: Path) 
     assert {finding.path for finding in verify(run, keys=[other])} == {"manifest.sig.json", "verdicts/run.sig.json"}
     path.write_bytes(path.read_bytes().replace(b"PASS", b"FAIL"))
     assert [finding.path for finding in verify(run, keys=[public])] == ["verdicts/run.sig.json"]
+
+
+@pytest.fixture(scope="module")
+def judged_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("judged")
+    with Stub() as stub:
+        made = judging.run(folder, stub, 6)
+    judging.export(made, folder / "q.csv", anchors=True)
+    judged.apply(judging.fill(folder / "q.csv", folder / "a.csv"), "ada", [made.path])
+    return made.path
+
+
+@pytest.fixture
+def judged_copy(judged_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(judged_run, tmp_path / "run"))
+
+
+def rewritten(run: Path, number: int, change: dict[str, Any]) -> None:
+    """Change one line of the judgements and seal the run as if nothing had happened."""
+    path = run / "judgements" / "0000.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[number] |= change
+    path.write_bytes(b"".join(canonical(line) + b"\n" for line in lines))
+    resealed(run)
+
+
+def candidate(run: Path) -> int:
+    """The first line of the judgements that judges an answer, and is no check."""
+    lines = (run / "judgements" / "0000.jsonl").read_text().splitlines()
+    return next(place for place, line in enumerate(lines) if json.loads(line).get("kind") == "candidate")
+
+
+def test_a_judged_run_holds(judged_copy: Path) -> None:
+    assert verify(judged_copy) == []
+
+
+def test_a_judged_mean_that_does_not_follow_is_found(judged_copy: Path) -> None:
+    path = judged_copy / "judged.json"
+    content = json.loads(path.read_text())
+    content["rubrics"][0]["cells"][0]["composite"]["value"] += 0.5
+    path.write_bytes(pretty(content))
+    assert names(judged_copy) == {"judged.json"}
+    resealed(judged_copy)
+    (finding,) = verify(judged_copy)
+    assert str(finding) == "judged.json: differs from what the judgements come to"
+
+
+def test_judged_numbers_that_are_missing_are_found(judged_copy: Path) -> None:
+    (judged_copy / "judged.json").unlink()
+    resealed(judged_copy)
+    assert [str(finding) for finding in verify(judged_copy)] == ["judged.json: missing: the run carries a rubric"]
+
+
+def test_judged_numbers_without_a_rubric_are_found(run: Path) -> None:
+    (run / "judged.json").write_bytes(pretty({"schema": derived.SCHEMA, "rubrics": []}))
+    resealed(run)
+    assert names(run) == {"judged.json"}
+
+
+@pytest.mark.parametrize(
+    ("number", "change", "problem"),
+    [
+        (0, {"plan": "0" * 64}, "of another plan"),
+        (0, {"judge": {"name": "bob", "kind": "person"}}, "another judge than its batch says"),
+        (1, {"attempt": "0" * 16}, "does not belong to the plan"),
+        (1, {"digest": "d" + "0" * 16}, "is not the one that the run holds"),
+        (1, {"item": "c00000000000"}, "was never handed out"),
+        (1, {"rubric": "0" * 64}, "a rubric that the run does not carry"),
+        (1, {"votes": [{"fit": 1, "ease": 0}, {"fit": 3, "ease": 0.5}]}, "not the median of its votes"),
+        (1, {"scores": {"fit": 9, "ease": 0}}, "not on the rubric's scales"),
+    ],
+)
+def test_a_judgement_that_is_not_of_the_run_is_found(
+    judged_copy: Path, number: int, change: dict[str, Any], problem: str
+) -> None:
+    rewritten(judged_copy, number and candidate(judged_copy), change)
+    found = [str(finding) for finding in verify(judged_copy)]
+    assert any(line.startswith("judgements/0000.jsonl: ") and problem in line for line in found), found
+
+
+def test_a_score_that_was_changed_everywhere_but_in_the_numbers_is_found(judged_copy: Path) -> None:
+    rewritten(judged_copy, candidate(judged_copy), {"scores": {"fit": 3, "ease": 1}})
+    assert names(judged_copy) == {"judged.json"}
+
+
+def test_a_model_s_batch_needs_the_run_in_which_it_judged(judged_copy: Path) -> None:
+    judge = {"name": "ada", "kind": "model", "run": "judging/auto/12345678", "manifest": "run-0123456789abcdef"}
+    folder = RunFolder(judged_copy)
+    rewritten(judged_copy, 0, {"judge": judge})
+    derived.write(folder, folder.plan(), State.read(folder, folder.plan()))
+    resealed(judged_copy)
+    (finding,) = verify(judged_copy)
+    assert "the run in which ada judged is not here" in finding.problem

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import yaml
 
+from assay.gates.judges import JudgePolicy, Threshold
 from assay.gates.policy import Execution, Outcomes, Policy, Sequential, TaskPolicy
 from assay.gates.result import Verdict
 
@@ -17,7 +18,8 @@ def test_the_examples_run_as_printed():
 
 def test_the_page_names_every_key_and_verdict():
     text = PAGE.read_text()
-    names = [name for model in (Policy, TaskPolicy, Outcomes, Execution, Sequential) for name in model.model_fields]
+    models = (Policy, TaskPolicy, Outcomes, Execution, Sequential, JudgePolicy, Threshold)
+    names = [name for model in models for name in model.model_fields]
     missing = [name for name in names if f"`{name}`" not in text and f"{name}:" not in text]
     assert set(missing) <= {"schema_", "name", "description"}
     assert [verdict for verdict in Verdict if f"`{verdict}`" not in text] == []

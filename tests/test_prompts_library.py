@@ -13,6 +13,8 @@ BUILT_IN = {
     "code@1": "8677b27d5c3e29af",
     "gsm8k@1": "62fd2f25ee92082f",
     "instruct@1": "b9a3842110be3323",
+    "judge-pairwise@1": "f4f2f07ed828e883",
+    "judge-rubric@1": "13caa49610de4444",
     "mbpp@1": "99bf7f064bd6c391",
     "text@1": "9b2fb1414aec9561",
     "tips-few-shot@1": "80ce30af80ae770f",
@@ -42,7 +44,8 @@ def test_a_path_is_read_from_disk():
     ("name", "message"),
     [
         ("boolk", "unknown prompt 'boolk'\n    did you mean 'boolq'?\n    allowed: default, boolq, choice, code, "
-         "gsm8k, instruct, mbpp, text, tips-few-shot, tips-mentor, tips-plain, or a file ending in .md"),
+         "gsm8k, instruct, judge-pairwise, judge-rubric, mbpp, text, tips-few-shot, tips-mentor, tips-plain, "
+         "or a file ending in .md"),
         ("default", "'default' stands for each task's own prompt"),
         ("nowhere.md", "nowhere.md: cannot be read: No such file or directory"),
         ("../boolq", "unknown prompt '../boolq'"),

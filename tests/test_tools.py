@@ -38,7 +38,7 @@ def pins() -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("extra", ["local", "hf", "mlflow", "ray", "serve"])
+@pytest.mark.parametrize("extra", ["local", "hf", "mlflow", "mlflow-server", "ray", "serve"])
 def test_every_requirement_is_pinned_to_a_version_that_fits(pins, extra):
     for text in environment.requirements([extra], ["dev"]):
         wanted = Requirement(text)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from assay.cli.gate_ptq import ptq
 from assay.cli.output import json_option, note, print_json
 
 if TYPE_CHECKING:
     from assay.gates.evidence import Evidence
+    from assay.gates.judges import Admission
     from assay.gates.policy import Policy
     from assay.gates.result import GateResult
 
@@ -20,6 +22,14 @@ _COLOURS = {"PASS": "green", "ACCEPT": "green", "INCONCLUSIVE": "yellow"}
 _RUN = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _policy = click.option("--policy", "policy", required=True, type=_FILE, help="The policy's YAML file.")
+_admission = click.option(
+    "--admission",
+    "admissions",
+    multiple=True,
+    type=_RUN,
+    metavar="DIR",
+    help="Of a model that judged; repeatable.",
+)
 _junit = click.option("--junit", type=_FILE, metavar="FILE", help="Also write the checks as JUnit XML.")
 
 
@@ -36,12 +46,16 @@ def gate() -> None:
     """
 
 
+gate.add_command(ptq)
+
+
 @gate.command("run", short_help="Is this run fit to be compared?")
 @click.argument("run", type=_RUN)
 @_policy
+@_admission
 @_junit
 @json_option
-def run_(run: Path, policy: Path, junit: Path | None, as_json: bool) -> int:
+def run_(run: Path, policy: Path, admissions: tuple[Path, ...], junit: Path | None, as_json: bool) -> int:
     """Is RUN fit to be compared? Ends with 0 for PASS, 1 for FAIL, 3 for a run that has not ended."""
     from assay.evidence.read import read
     from assay.gates.policy import load
@@ -49,7 +63,7 @@ def run_(run: Path, policy: Path, junit: Path | None, as_json: bool) -> int:
 
     held = load(policy)
     evidence = read(run)
-    return _told(decide(evidence, held), [(run, evidence)], junit, as_json=as_json)
+    return _told(decide(evidence, held, _admitted(admissions)), [(run, evidence)], junit, as_json=as_json)
 
 
 @gate.command("compare", short_help="Is CANDIDATE no worse than BASELINE?")
@@ -60,10 +74,17 @@ def run_(run: Path, policy: Path, junit: Path | None, as_json: bool) -> int:
 @click.option("--baseline-prompt", metavar="NAME", help="Of BASELINE, only this prompt's cells.")
 @click.option("--candidate-model", metavar="NAME", help="Of CANDIDATE, only this model's cells.")
 @click.option("--candidate-prompt", metavar="NAME", help="Of CANDIDATE, only this prompt's cells.")
+@_admission
 @_junit
 @json_option
 def compare(
-    baseline: Path, candidate: Path, policy: Path, junit: Path | None, as_json: bool, **chosen: str | None
+    baseline: Path,
+    candidate: Path,
+    policy: Path,
+    admissions: tuple[Path, ...],
+    junit: Path | None,
+    as_json: bool,
+    **chosen: str | None,
 ) -> int:
     """Is CANDIDATE no worse than BASELINE by more than the policy allows?
 
@@ -72,12 +93,25 @@ def compare(
     """
     from assay.gates.policy import load
 
-    result, read_ = compared(baseline, candidate, load(policy), chosen)
+    result, read_ = compared(baseline, candidate, load(policy), chosen, _admitted(admissions))
     return _told(result, list(zip((baseline, candidate), read_, strict=True)), junit, as_json=as_json)
 
 
+def _admitted(paths: Sequence[Path]) -> list[Admission]:
+    """The admissions at these places."""
+    if not paths:
+        return []
+    from assay.evidence.admission import all_of
+
+    return all_of(paths)
+
+
 def compared(
-    baseline: Path, candidate: Path, policy: Policy, chosen: dict[str, str | None]
+    baseline: Path,
+    candidate: Path,
+    policy: Policy,
+    chosen: dict[str, str | None],
+    admissions: Sequence[Admission] = (),
 ) -> tuple[GateResult, list[Evidence]]:
     """What the gate says of two runs, of each the cells that the options `chosen` name; and the evidence read."""
     from assay.evidence.read import read
@@ -86,7 +120,7 @@ def compared(
     whole = read(baseline)
     sides = (("baseline", whole), ("candidate", whole if candidate == baseline else read(candidate)))
     read_ = [_only(role, evidence, chosen) for role, evidence in sides]
-    return decide(read_[0], read_[1], policy), read_
+    return decide(read_[0], read_[1], policy, admissions), read_
 
 
 def _only(role: str, evidence: Evidence, chosen: dict[str, str | None]) -> Evidence:

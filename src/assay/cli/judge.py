@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from assay.cli import judge_agreement, judge_auto
 from assay.cli.output import console, json_option, note, print_json
+from assay.cli.track import chosen, experiment_options, refresh, required
 
 if TYPE_CHECKING:
     from assay.judging.apply import Batch
@@ -38,13 +40,14 @@ class Share(click.ParamType[float]):
         return share
 
 
-@click.group("judge", short_help="Have people judge answers by a pinned rubric.")
+@click.group("judge", short_help="Have people or models judge answers by a pinned rubric.")
 def judge() -> None:
-    """Have people judge answers by a pinned rubric.
+    """Have people or models judge answers by a pinned rubric.
 
     \b
         assay judge export runs/tips-1a2b3c4d --rubric tip-v1 --out queue.html
         assay judge apply answers.json --judge ada
+        assay judge auto runs/tips-1a2b3c4d --rubric tip-v1 --judge openai:some-model
         assay judge status runs/tips-1a2b3c4d
 
     Judges see no model and no prompt, in an order and under ids that say nothing. What they say is bound to the
@@ -52,8 +55,14 @@ def judge() -> None:
     """
 
 
+judge.add_command(judge_auto.auto)
+judge.add_command(judge_auto.pairs)
+judge.add_command(judge_agreement.agreement)
+
+
 @judge.command("export", short_help="Write what is pending as files for judges.")
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=_RUN)
+@click.argument("runs", nargs=-1, metavar="RUN...", type=_RUN)
+@experiment_options
 @click.option(*_RUBRIC, "rubric", required=True, metavar="RUBRIC", help="A rubric's name, or its Markdown file.")
 @click.option("--out", required=True, type=_FILE, help="The file: .html to fill in by keyboard, .csv or .json.")
 @click.option("-t", "--task", "tasks", multiple=True, metavar="TASK", help="Only these tasks.")
@@ -70,6 +79,8 @@ def judge() -> None:
 @json_option
 def export(
     runs: tuple[Path, ...],
+    experiment: str | None,
+    uri: str | None,
     rubric: str,
     out: Path,
     tasks: tuple[str, ...],
@@ -82,7 +93,8 @@ def export(
     """Write what is pending in finished runs as files for judges.
 
     The key that unblinds the file stays in the run directory, and so does the rubric's text; a sealed run gets a new
-    seal over both. The same command gives the same file. With --assign each judge's file has a number.
+    seal over both. The same command gives the same file. With --assign each judge's file has a number. With
+    --experiment the runs are those of an MLflow experiment, which gets the key and the rubric back.
     """
     from assay.cli.eval import shown_command
     from assay.judged import export as hand_out
@@ -90,8 +102,10 @@ def export(
     from assay.judging.library import find
     from assay.judging.queue import Options
 
+    required(runs, experiment)
     options = Options(parts=assign, blind=not unblinded, **given)
     found = find(rubric)
+    runs = chosen(runs, uri, experiment)
     written = hand_out(runs, found, out, options, tasks=tasks, judge=judge_, command=shown_command())
     for run in dict.fromkeys(runs):
         for name in unmeasured(opened(run), found, tasks):
@@ -99,6 +113,7 @@ def export(
     rows = [
         {"file": str(path), "export": queue.export, "rows": len(queue.items), **queue.counts} for path, queue in written
     ]
+    refresh(runs, must=experiment is not None)
     if as_json:
         print_json({"schema": "assay.judge_export.v1", "rubric": found.label, "digest": found.digest, "files": rows})
     for row in rows if not as_json else ():
@@ -111,6 +126,7 @@ def export(
 @click.argument("file", type=_FILE)
 @click.option("--judge", "judge_", required=True, metavar="NAME", help="Who judged.")
 @click.option("--run", "runs", multiple=True, type=_RUN, help="Where it was exported from; by default any in runs/.")
+@experiment_options
 @click.option("--partial", is_flag=True, help="Apply the complete rows, and say which remain.")
 @click.option("--correct", is_flag=True, help="Other scores than before are corrections, which name what they correct.")
 @click.option("--anchor-tolerance", type=Share(1.0), default="25%", show_default=True, help="Of the scale, per anchor.")
@@ -120,6 +136,8 @@ def apply(
     file: Path,
     judge_: str,
     runs: tuple[Path, ...],
+    experiment: str | None,
+    uri: str | None,
     partial: bool,
     correct: bool,
     anchor_tolerance: float,
@@ -130,7 +148,7 @@ def apply(
 
     All of it or nothing: with any row wrong, each problem is listed and the exit code is 2. An anchor scored wrong, or
     a repeat that drifts further than the tolerance, marks the batch. Judgements are appended, and a sealed run gets a
-    new seal.
+    new seal. Runs that are tracked in MLflow are brought up to date there; with --experiment they are fetched first.
     """
     from assay.cli.eval import shown_command
     from assay.judged import apply as take_in
@@ -138,14 +156,25 @@ def apply(
 
     tolerance = Tolerance(anchor_tolerance, repeat_tolerance)
     name = _judge_name(judge_)
+    runs = chosen(runs, uri, experiment)
     batch = take_in(
         file, name, runs, partial=partial, correct=correct, tolerance=tolerance, command=shown_command()
     )  # fmt: skip
+    refresh(_handed_out(runs, batch.answers.export), must=experiment is not None)
     if as_json:
         print_json({"schema": "assay.judge_apply.v1", "file": str(file), **batch.to_json()})
     else:
         _told(batch)
     return 0
+
+
+def _handed_out(runs: tuple[Path, ...], export: str) -> list[Path]:
+    """Those of these runs, or of the runs in runs/, that handed out an export."""
+    from assay.judging.queue import read_key
+    from assay.run.folder import RunFolder
+
+    found = runs or tuple(path.parent for path in sorted(Path("runs").glob("*/plan.json")))
+    return [run for run in found if read_key(RunFolder(run), export) is not None]
 
 
 def _judge_name(name: str) -> str:

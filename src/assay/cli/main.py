@@ -14,7 +14,7 @@ from assay.version import __version__
 COMMANDS = {
     "eval": ("assay.cli.eval:eval_", "Plan, run, score and seal an evaluation."),
     "score": ("assay.cli.score:score", "Score stored completions, of a run or of another tool's file."),
-    "judge": ("assay.cli.judge:judge", "Have people judge answers by a pinned rubric."),
+    "judge": ("assay.cli.judge:judge", "Have people or models judge answers by a pinned rubric."),
     "import": ("assay.cli.import_:import_", "Make a sealed run of another tool's results."),
     "export": ("assay.cli.export:export", "Write a run as a table: one row an attempt."),
     "compare": (
@@ -23,6 +23,11 @@ COMMANDS = {
     ),
     "board": ("assay.cli.board:board", "Rank the cells of sealed runs: means, intervals, and who may be best."),
     "gate": ("assay.cli.gate:gate", "Decide on sealed runs by a policy: fit, no worse, no false alarm."),
+    "release": ("assay.cli.release:release", "Quantize, serve, evaluate, compare and decide, a gate after every stage."),
+    "checkpoint": ("assay.cli.checkpoint:checkpoint", "Look into checkpoints, and make quantized ones."),
+    "track": ("assay.cli.track:track", "Log sealed runs to MLflow, or what of them is not logged yet."),
+    "up": ("assay.cli.up:up", "Start a local MLflow server, and say where it is."),
+    "down": ("assay.cli.up:down", "End the server that `assay up` started."),
     "seal": ("assay.cli.seal:seal", "Seal a finished run, letting findings pass or taking secrets out."),
     "sign": ("assay.cli.sign:sign", "Sign a sealed run or a verdict."),
     "keys": ("assay.cli.sign:keys", "Make the keys that evidence is signed with."),

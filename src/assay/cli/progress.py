@@ -239,3 +239,43 @@ class Download:
         amount = f" ({size / 1e6:.0f} MB)" if size else ""
         sys.stderr.write(f"{text}{amount}\n")
         sys.stderr.flush()
+
+
+class Steps:
+    """How far something of many steps is: a bar on a terminal, elsewhere a line every few seconds; nothing if quick."""
+
+    def __init__(self, text: str, seconds: float = 2.0) -> None:
+        self._text = text
+        self._seconds = seconds
+        self._began = self._told = time.monotonic()
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Steps:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Hear how many of how many steps are done."""
+        now = time.monotonic()
+        if now - self._began < self._seconds:
+            return
+        if sys.stderr.isatty():
+            self._draw(done, total)
+        elif now - self._told >= self._seconds:
+            self._told = now
+            sys.stderr.write(f"{self._text}: {done}/{total}\n")
+            sys.stderr.flush()
+
+    def _draw(self, done: int, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        if self._bar is None or self._task is None:
+            self._bar = Progress(console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task(self._text, total=total)
+            self._bar.start()
+        self._bar.update(self._task, completed=done)

@@ -28,7 +28,10 @@ def sign(path: Path, named: str, as_json: bool) -> int:
     from assay.evidence.keys import signing_key
     from assay.evidence.signing import sign as sign_file
     from assay.evidence.verify import subject_of
+    from assay.release.folder import is_release
 
+    if is_release(path):
+        from assay.release.verify import subject_of
     key = signing_key(named)
     if not named.startswith("env:") and Path(named).stat().st_mode & 0o077:
         note(f"note: {named} can be read by others than its owner; chmod 600 makes it private")

@@ -34,6 +34,9 @@ DIGEST = 16
 UNSCANNED = frozenset({"results.json", "report.html", "manifest.json"})
 """Derived from what is scanned, or written after it."""
 
+_NESTED = re.compile(r"^judging/auto/[^/]+/")
+"""A judge run inside a run: its derived files are derived too."""
+
 _BLOCK = 1 << 20
 _LEAST = 12
 """A shorter value of an environment variable may stand in any text."""
@@ -133,7 +136,7 @@ def scan_run(folder: RunFolder, sealed: Collection[str] = ()) -> Iterator[Secret
     """Every secret in the files of a run that no seal covers yet; derived files are read from the others."""
     for path in sorted(folder.path.rglob("*")):
         name = path.relative_to(folder.path).as_posix()
-        covered = name in UNSCANNED or name in sealed or name.startswith("sealed/")
+        covered = _NESTED.sub("", name) in UNSCANNED or name in sealed or name.startswith("sealed/")
         if path.is_file() and not path.is_symlink() and not covered:
             yield from scan_file(path, name)
 

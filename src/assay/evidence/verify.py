@@ -1,9 +1,10 @@
 """Verifying a run offline: every byte is what was sealed, and every number follows from the bytes.
 
-Six passes, none of which needs a model, a network or the original data: the manifest and those of earlier seals cover
+Seven passes, none of which needs a model, a network or the original data: the manifest and those of earlier seals cover
 exactly the files that are there; signatures are of what they stand beside; the plan is its digest; the stored
 completions, scored again, give the stored scores; the stored scores, summed up again, give the stored results; the
-evidence that verdicts name, gated again, gives the stored verdicts.
+judgements are of the plan and its answers, and folded again give what is stored of them; the evidence that verdicts
+name, gated again, gives the stored verdicts.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ def verify(
     """
     if path.is_file() and path.name != "manifest.json":
         return _verify_verdict(path, keys, note)
+    if (place := _admission(path)) is not None:
+        return _verify_admission(place, keys, note)
     folder = RunFolder(path.parent if path.is_file() else path)
     if not folder.exists:
         raise ConfigError(f"{path}: not a run directory (it has no plan.json)")
@@ -102,6 +105,11 @@ def subject_of(path: Path) -> Path:
     """
     if path.is_file() and path.name != "manifest.json":
         return path
+    if (place := _admission(path)) is not None:
+        from assay.evidence import admission
+
+        admission.manifest_of(place)
+        return place / "manifest.json"
     folder = RunFolder(path.parent if path.is_file() else path)
     if not folder.exists:
         raise ConfigError(f"{path}: not a run directory (it has no plan.json)")
@@ -201,6 +209,20 @@ def _look_for_parents(folder: RunFolder, note: Callable[[str], None]) -> Iterato
     for text in parents.notes(folder, folder.plan()):
         note(text)
     yield from ()
+
+
+def _admission(path: Path) -> Path | None:
+    """The folder of the admission that `path` names, as a folder or by its manifest; None where it is none."""
+    place = path.parent if path.is_file() else path
+    return place if (place / "admission.json").is_file() and not (place / "plan.json").exists() else None
+
+
+def _verify_admission(path: Path, keys: Sequence[VerifyKey], note: Callable[[str], None]) -> list[Finding]:
+    """Its bytes are the sealed ones, and the decision follows from the ratings, and these from its runs."""
+    from assay.evidence import admission  # which imports numpy and the judging
+
+    findings = [Finding(*found) for found in admission.problems(path, note)]
+    return findings or list(_signature(path, path / "manifest.json", keys, bool(keys), note))
 
 
 def _verify_verdict(path: Path, keys: Sequence[VerifyKey], note: Callable[[str], None]) -> list[Finding]:
@@ -360,10 +382,52 @@ def _check_results(folder: RunFolder) -> Iterator[Finding]:
         yield Finding("results.json", "differs from what the journal and the scores add up to")
 
 
+def _check_judged(folder: RunFolder) -> Iterator[Finding]:
+    """Judgements are of this plan and of answers that are there, and come to what `judged.json` says."""
+    stored = folder.path / "judged.json"
+    parts = [folder.path / "judging", folder.path / "judgements"]
+    if not any(path.exists() for path in (stored, *parts)):
+        return
+    from assay.judging import audit, derived, rejudged
+
+    plan = folder.plan()
+    state = State.read(folder, plan)
+    for line, problem in audit.problems(folder, plan, state):
+        name = line.path.relative_to(folder.path).as_posix()
+        yield Finding(name, f"line {line.number}: {problem}")
+    again = derived.judged(folder, plan, state)
+    if again is None and stored.exists():
+        yield Finding("judged.json", "the run carries no rubric, so nothing can be judged by one")
+    elif again is not None and not stored.exists():
+        yield Finding("judged.json", "missing: the run carries a rubric")
+    elif again is not None and pretty(again) != stored.read_bytes():
+        yield Finding("judged.json", "differs from what the judgements come to")
+    yield from _check_judge_runs(folder)
+    yield from (Finding(*found) for found in rejudged.problems(folder, plan, state))
+
+
+def _check_judge_runs(folder: RunFolder) -> Iterator[Finding]:
+    """The runs inside this one, in which models judged, hold as runs of their own, and are those that batches name."""
+    from assay.judging import judgements, pairs
+
+    seals: dict[str, set[str]] = {}
+    for path in sorted(folder.path.glob("judging/auto/*/plan.json")):
+        place, inner = path.parent.relative_to(folder.path).as_posix(), RunFolder(path.parent)
+        found = verify(inner.path)
+        yield from (Finding(f"{place}/{finding.path}", finding.problem) for finding in found)
+        if not found:
+            seals[place] = {read_manifest(inner.manifest)["id"], *(layer["id"] for layer in layers(inner).values())}
+    for header in (*judgements.headers(folder), *pairs.headers(folder)):
+        judge = header["judge"]
+        if judge["kind"] == "model" and judge.get("manifest") not in seals.get(str(judge.get("run")), ()):
+            yield Finding(f"batch {header['batch']}", f"the run in which {judge['name']} judged is not here as it was")
+
+
 _CHECKS: tuple[Pass, ...] = (
     ("hashing files", _check_files),
     ("checking the plan", _check_plan),
     ("checking columns", _check_columns),
     ("scoring again", _check_scores),
     ("summing up again", _check_results),
+    ("folding the judgements again", _check_judged),
 )

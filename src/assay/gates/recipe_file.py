@@ -38,8 +38,8 @@ class RecipeFile(Strict):
     """What may be written. `base` is a built-in recipe.
 
     `targets` goes in the place of its targets; `ignore`, `free` and `expected` are added to its own; `options` go to
-    the quantizer; `keep` has the type that the layers of a pattern are kept at. `band` is the lowest and highest average
-    of bits a targeted weight.
+    the quantizer; `keep` has the type that the layers of a pattern are kept at. `band` is the lowest and highest
+    average of bits a targeted weight.
     """
 
     schema_: Literal["assay.recipe.v1"] = Field(alias="schema")

@@ -1,0 +1,143 @@
+"""A release directory: where each thing is, who holds it, and what its files amount to.
+
+release.json          what is asked: the spec in full, the policy, the recipes, the rules
+events.jsonl          what happened
+stages/NN-….json      one record a finished stage: what went in, what came out, what its gate said
+source/               the checkpoint that is released, where it had to be fetched or converted
+baseline/             deploy/, run/: the source, served and evaluated
+candidates/NAME/      checkpoint/, gates/, deploy/, run/
+void/N/               records and files that hold no longer, as they were
+decision.json, front.json, report.html, card.md      derived    manifest.json      the seal
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from assay.errors import EvidenceError, MachineError
+from assay.files import digest_of, read_json
+from assay.models.digests import cached_digest
+
+SCHEMA = "assay.release_record.v1"
+BASELINE = "baseline"
+_TRIES = 10
+DERIVED = ("decision.json", "front.json", "report.html", "card.md")
+
+
+class ReleaseFolder:
+    """The paths of a release."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.record = path / "release.json"
+        self.stages = path / "stages"
+        self.source = path / "source"
+        self.decision = path / "decision.json"
+        self.front = path / "front.json"
+        self.manifest = path / "manifest.json"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a release was begun here."""
+        return self.record.is_file()
+
+    def point(self, name: str) -> Path:
+        """Where the baseline's or a candidate's files are."""
+        return self.path / BASELINE if name == BASELINE else self.path / "candidates" / name
+
+    def run(self, name: str, round_: int = 1) -> Path:
+        """The run directory of the baseline or a candidate."""
+        return self.point(name) / ("run" if round_ == 1 else f"run.{round_}")
+
+    def relative(self, path: Path) -> str:
+        """A path as records name it: inside the release by its place there, outside of it in full."""
+        absolute, root = path.absolute(), self.path.absolute()
+        return absolute.relative_to(root).as_posix() if absolute.is_relative_to(root) else str(absolute)
+
+    def at(self, name: str) -> Path:
+        """The path that a record names."""
+        return self.path / name
+
+    def content(self) -> dict[str, Any]:
+        """What is asked. Raises EvidenceError where it cannot be read."""
+        return read_json(self.record, SCHEMA)
+
+    def sealed(self) -> frozenset[str]:
+        """The paths that any manifest covers, the newest or an earlier one."""
+        manifests = [*self.path.glob("sealed/*/manifest.json"), self.manifest]
+        return frozenset(
+            str(file["path"]) for path in manifests if path.exists() for file in read_json(path).get("files", [])
+        )
+
+    def sweep(self) -> None:
+        """Remove what a killed process left half-written beside the files of a release."""
+        for path in self.path.rglob(".*.part"):
+            if path.is_file() and not path.is_symlink():
+                path.unlink()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the release against other processes. Raises MachineError where another one is at work here."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self._take(handle)
+            yield
+        finally:
+            os.close(handle)
+
+    def _take(self, handle: int) -> None:
+        for left in reversed(range(_TRIES)):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError as error:
+                if not left:
+                    message = f"another process is working on {self.path}"
+                    raise MachineError(message, layer="release directory", errno=error.errno) from None
+                time.sleep(0.05)  # somebody may only be asking whether the release is held
+
+    @property
+    def busy(self) -> bool:
+        """Whether a process is at work here."""
+        handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(handle)
+        return False
+
+
+def is_release(path: Path) -> bool:
+    """Whether a path names a release directory, or its manifest."""
+    folder = path.parent if path.name == "manifest.json" else path
+    return (folder / "release.json").is_file() and not (folder / "plan.json").exists()
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of the names and digests of a folder's files; remembered while they do not change.
+
+    Raises EvidenceError where there is nothing, or a link.
+    """
+    if path.is_symlink() or not path.exists():
+        raise EvidenceError(f"{path}: {'a link' if path.is_symlink() else 'missing'}")
+    if path.is_file():
+        return cached_digest(path)
+    return digest_of([[file.relative_to(path).as_posix(), cached_digest(file)] for file in files(path)])
+
+
+def files(path: Path) -> list[Path]:
+    """Every file of a folder, in order. Raises EvidenceError for anything but plain files and folders."""
+    found = sorted(path.rglob("*"))
+    for item in found:
+        if item.is_symlink() or not (item.is_file() or item.is_dir()):
+            raise EvidenceError(f"{item}: a release holds plain files and folders only")
+    return [item for item in found if item.is_file()]
