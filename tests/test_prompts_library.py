@@ -16,6 +16,7 @@ BUILT_IN = {
     "judge-pairwise@1": "f4f2f07ed828e883",
     "judge-rubric@1": "13caa49610de4444",
     "mbpp@1": "99bf7f064bd6c391",
+    "routing@1": "100bfb2d48f6b80b",
     "text@1": "9b2fb1414aec9561",
     "tips-few-shot@1": "80ce30af80ae770f",
     "tips-mentor@1": "c23f0444113ff3a7",
@@ -44,7 +45,7 @@ def test_a_path_is_read_from_disk():
     ("name", "message"),
     [
         ("boolk", "unknown prompt 'boolk'\n    did you mean 'boolq'?\n    allowed: default, boolq, choice, code, "
-         "gsm8k, instruct, judge-pairwise, judge-rubric, mbpp, text, tips-few-shot, tips-mentor, tips-plain, "
+         "gsm8k, instruct, judge-pairwise, judge-rubric, mbpp, routing, text, tips-few-shot, tips-mentor, tips-plain, "
          "or a file ending in .md"),
         ("default", "'default' stands for each task's own prompt"),
         ("nowhere.md", "nowhere.md: cannot be read: No such file or directory"),

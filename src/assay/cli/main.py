@@ -23,7 +23,7 @@ COMMANDS = {
     ),
     "board": ("assay.cli.board:board", "Rank the cells of sealed runs: means, intervals, and who may be best."),
     "gate": ("assay.cli.gate:gate", "Decide on sealed runs by a policy: fit, no worse, no false alarm."),
-    "release": ("assay.cli.release:release", "Quantize, serve, evaluate, compare and decide, a gate after every stage."),
+    "release": ("assay.cli.release:release", "Quantize, serve, evaluate, compare, decide: a gate after every stage."),
     "checkpoint": ("assay.cli.checkpoint:checkpoint", "Look into checkpoints, and make quantized ones."),
     "track": ("assay.cli.track:track", "Log sealed runs to MLflow, or what of them is not logged yet."),
     "up": ("assay.cli.up:up", "Start a local MLflow server, and say where it is."),

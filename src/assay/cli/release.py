@@ -19,7 +19,7 @@ _SPEC = click.Path(path_type=Path, dir_okay=False)
 _COLOURS = {"ACCEPT": "green", "PASS": "green", "INCONCLUSIVE": "yellow"}
 
 
-@click.group("release", short_help="Quantize, serve, evaluate, compare and decide, a gate after every stage.")
+@click.group("release", short_help="Quantize, serve, evaluate, compare, decide: a gate after every stage.")
 def release() -> None:
     """Take a checkpoint to a verdict: quantize, serve, evaluate, compare, decide, with a gate after every stage.
 

@@ -53,8 +53,8 @@ class Coverage:
 
     `uncovered` has the type of each targeted layer that is of none of the recipe's; `types` counts the types of the
     targeted layers, `kept` of those that have a type of their own, and `wider` has the values and the wanted type of
-    these. `unasked` are quantized, or cast, though the recipe leaves them alone. `bits` is the average over the targeted
-    weights, scales counted.
+    these. `unasked` are quantized, or cast, though the recipe leaves them alone. `bits` is the average over the
+    targeted weights, scales counted.
     """
 
     wanted: int = 0
