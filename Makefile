@@ -1,6 +1,6 @@
 # make demo    set up .venv and evaluate a real model (see examples/quickstart.yaml)
 # make test    set up .venv and run the tests; EXTRAS="local mlflow-server hf" also tests the backend of transformers
-# make test-hf set up .venv with torch and run the tests of the backend `hf` and of quantizing safetensors (some 3 GB)
+# make test-hf set up .venv with torch and run the tests of the backend `hf` and of releasing safetensors (some 6 GB)
 # make lint    style, types, the order of the floors, and whether docs/cli.md is current
 # make bench   side by side with other tools, in environments of their own (see bench/README.md)
 # make docs    write docs/cli.md anew
@@ -39,11 +39,12 @@ test:
 	$(call setup,$(EXTRAS:%=--extra %) --group dev)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-# The environments of llmcompressor and modelopt are made by assay itself, at the first test that needs them.
+# The environments of llmcompressor, modelopt and `transformers serve` are made by assay itself, at the first test that
+# needs them, and kept.
 test-hf: export ASSAY_HOME ?= $(CURDIR)/.venv/home
 test-hf:
 	$(call setup,--extra local --extra hf --group dev)
-	$(BIN)/python -m pytest -m hf --timeout 1800 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "hf or ptq" --timeout 1800 $(PYTEST_ARGS)
 
 lint: style types floors pages
 

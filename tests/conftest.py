@@ -18,6 +18,16 @@ _SHARED = os.environ.get("ASSAY_HOME")
 """The home that the caller named: tests share the downloads in it, and nothing else."""
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What needs gigabytes of tools runs only where it is asked for by its marker."""
+    if "ptq" in (config.option.markexpr or ""):
+        return
+    skipped = pytest.mark.skip(reason="run `make test-hf`: it sets up 5 GB of environments")
+    for item in items:
+        if item.get_closest_marker("ptq"):
+            item.add_marker(skipped)
+
+
 @pytest.fixture(scope="session")
 def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for fetched wheels, kept between runs where the caller named a home, else for this run."""

@@ -84,6 +84,18 @@ def test_what_is_pending_is_finished(tmp_path: Path, stub: Stub, mlflow: str, sa
     assert "again since" in told["runs"][0]["why"]
 
 
+def test_a_run_of_a_release_is_remembered_beside_the_release(tmp_path: Path, stub: Stub, mlflow: str, said: Said):
+    place = tmp_path / "releases" / "r" / "candidates" / "Q8_0"
+    place.mkdir(parents=True)
+    (tmp_path / "releases" / "r" / "release.json").write_text("{}")
+    made(tmp_path, stub, 3).path.rename(place / "run")
+    before = sorted((tmp_path / "releases" / "r").rglob("*"))
+    assert said("track", place / "run", "--uri", mlflow, "--experiment", "released")[0] == 0
+    assert sorted((tmp_path / "releases" / "r").rglob("*")) == before
+    assert said("track", place / "run")[1]["runs"][0]["experiment"] == "released"
+    assert said("track", "--pending", "--list", tmp_path / "releases")[1]["runs"] == []
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -64,6 +64,13 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[st
 System = Callable[[dict[str, str]], None]
 
 
+def test_what_there_is_at_all_is_more_than_what_is_free(system: System):
+    system({})
+    assert memory.installed() == 9000 * 1024
+    system({"proc/self/cgroup": "0::/a\n", "cgroup/a/memory.max": "1000", "cgroup/a/memory.current": "400"})
+    assert (memory.installed(), memory.available()) == (1000, 600)
+
+
 def test_what_the_kernel_has_free(system: System):
     system({"proc/self/cgroup": "0::/\n"})
     assert available() == 4000 * 1024

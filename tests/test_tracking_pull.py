@@ -65,6 +65,10 @@ def test_a_run_comes_back_as_it_was(tmp_path: Path, stub: Stub, target: Target, 
     assert memory.recall(found).target == target
     inode = (found / "plan.json").stat().st_ino
     assert pull(target.uri, target.experiment).runs == [found]
+    plan = orjson.loads((found / "manifest.json").read_bytes())["plan"]
+    assert pull(target.uri, target.experiment, plan=plan).runs == [found]
+    with pytest.raises(ConfigError, match="no run of assay"):
+        pull(target.uri, target.experiment, plan="0" * 64)
     assert (found / "plan.json").stat().st_ino == inode
 
 

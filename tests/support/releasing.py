@@ -1,6 +1,6 @@
 """A release whose stages are stand-ins: they write small files at once, and fail, or wait, as a script says.
 
-As a program, `python -m support.releasing SPEC DIR`, it conducts such a release in a process that can be killed.
+As a program, `python -m support.releasing SPEC DIR`, it conducts such a release in processes that can be killed.
 """
 
 from __future__ import annotations
@@ -146,7 +146,8 @@ class _StandIn(Stage):
 def _task(scripted: Mapping[str, Any]) -> dict[str, Any]:
     delta = scripted.get("delta", -0.01)
     measured = {"delta": delta, "low": delta - 0.02, "high": delta + 0.02, "pairs": 10, "margin": {"allowed": 0.02}}
-    return {"task": "arc_easy", "gated": True, "direction": "higher_is_better", "verdict": "ACCEPT", **measured}
+    known = {"task": "arc_easy", "kind": "pass", "gated": True, "direction": "higher_is_better", "verdict": "ACCEPT"}
+    return {**known, **measured, **scripted.get("task", {})}
 
 
 def _script(folder: ReleaseFolder, key: str) -> dict[str, Any]:
@@ -158,7 +159,7 @@ def _script(folder: ReleaseFolder, key: str) -> dict[str, Any]:
         return dict(entry)
     first, rest = entry[0], entry[1:]
     if rest:
-        path.write_bytes(orjson.dumps({**steps, key: rest}))
+        write_atomic(path, orjson.dumps({**steps, key: rest}))
     return dict(first)
 
 
@@ -209,9 +210,21 @@ def edit(path: Path, **changes: Any) -> None:
     path.write_bytes(pretty({**read_json(path), **changes}))
 
 
+def _serve(spec: Path, path: Path) -> None:
+    """For each line of input conduct the release in a process of its own, whose number is told, and then its end.
+
+    The children are forked, so that Python and assay are loaded but once.
+    """
+    release = asked(**yaml.safe_load(spec.read_text()))
+    for _ in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            conduct(path, release)
+            time.sleep(600)  # whoever asked for it kills it
+            os._exit(1)
+        print(child, flush=True)
+        print(os.waitpid(child, 0)[1], flush=True)
+
+
 if __name__ == "__main__":
-    changes = yaml.safe_load(Path(sys.argv[1]).read_text())
-    decision = conduct(Path(sys.argv[2]), asked(**changes))
-    sys.stdout.write(decision["verdict"])
-    sys.stdout.flush()
-    os._exit(0)
+    _serve(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,6 @@ from assay.cli.output import console, json_option, note, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from assay.report.comparison import Flip, Side
 
 _RUN = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -41,14 +39,15 @@ def compare(
     """
     from assay.cli.gate import compared
     from assay.errors import MachineError
+    from assay.flips import flips
     from assay.report.comparison import write
 
     result, _ = compared(baseline, candidate, _policy(policy), chosen)
     document = result.to_json()
-    flips, left_out = _flips(document, baseline, candidate)
+    found, left_out = flips(document, baseline, candidate, SHOWN)
     page = html or Path(f"compare-{baseline.resolve().name}-{candidate.resolve().name}.html")
     try:
-        write(page, document, flips, left_out)
+        write(page, document, found, left_out)
     except OSError as error:
         raise MachineError(f"cannot write {page}", layer="page", errno=error.errno) from error
     if as_json:
@@ -86,59 +85,3 @@ def _table(document: Mapping[str, Any]) -> Table:
             name, _, *numbers, _ = cells_of(task)
             table.add_row(name, *numbers)
     return table
-
-
-def _flips(document: Mapping[str, Any], baseline: Path, candidate: Path) -> tuple[list[Flip], int]:
-    """The flips to show, losses first, and how many are left out."""
-    from assay.report.comparison import Flip
-
-    wanted: list[tuple[str, str, str, int]] = []
-    total = 0
-    for task in document["numbers"].get("tasks", []):
-        for kind in ("lost", "won"):
-            listed = task.get("flips", {}).get(kind, [])
-            total += len(listed)
-            wanted += [(task["task"], kind, flip["sample"], flip.get("epoch", 0)) for flip in listed[:SHOWN]]
-    if not wanted:
-        return [], 0
-    left, right = (
-        _answers(path, item["chosen"], {(task, sample, epoch) for task, _, sample, epoch in wanted})
-        for path, item in zip((baseline, candidate), document["inputs"], strict=True)
-    )
-    flips = []
-    for task, kind, sample, epoch in wanted:
-        key = (task, sample, epoch)
-        asked = left.get(key, (None, ""))[1]
-        name = f"{sample}, epoch {epoch}" if epoch else sample
-        flips.append(Flip(task, kind, name, asked, left.get(key, (None, ""))[0], right.get(key, (None, ""))[0]))
-    return flips, total - len(wanted)
-
-
-def _answers(
-    path: Path, chosen: Mapping[str, str], wanted: set[tuple[str, str, int]]
-) -> dict[tuple[str, str, int], tuple[Side | None, str]]:
-    """The stored answers of these attempts, and what was asked."""
-    from assay.report.comparison import Side
-    from assay.session import open as open_run
-
-    run = open_run(path)
-    found: dict[tuple[str, str, int], tuple[Side | None, str]] = {}
-    for entry in run:
-        attempt = entry.attempt
-        cell = run.plan.cells[attempt["cell"]]
-        key = (cell.task, attempt["sample"], attempt["epoch"])
-        named = {"model": cell.model, "prompt": cell.prompt}
-        if key not in wanted or any(named[name] != value for name, value in chosen.items()):
-            continue
-        text = str((attempt.get("completion") or {}).get("text", ""))
-        score = entry.scores[0] if entry.scores else {}
-        side = Side(text, score.get("extracted"), str(score.get("why") or score.get("error") or ""))
-        found[key] = (side, "\n\n".join(_asked(run.request(entry))))
-    return found
-
-
-def _asked(request: Mapping[str, Any]) -> Iterator[str]:
-    for message in request.get("messages") or ():
-        yield str(message["content"])
-    if request.get("text"):
-        yield str(request["text"])

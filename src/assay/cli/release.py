@@ -188,7 +188,7 @@ def _front(decision: Mapping[str, Any]) -> Any:
             _number(entry["ratio"], 1, ".3f"),
             _number(entry["tokens_per_s"], 1, ".0f"),
             "\n".join(map(_difference, entry["tasks"])),
-            (entry["verdict"] or "not tried") + kind,
+            (entry["verdict"] or ("screened" if entry["tasks"] else "not tried")) + kind,
         )
     return table
 
@@ -198,11 +198,13 @@ def _number(value: float | None, factor: float, form: str) -> str:
 
 
 def _difference(task: Mapping[str, Any]) -> str:
-    """`arc_easy -1.00 [-2.21, -0.32]`, in points where the metric is a rate."""
+    """`arc_easy -1.00 [-2.21, -0.32]`, in points where the metric is a rate; the bounds are those of the verdict."""
+    from assay.release.wording import difference
+
     if task["delta"] is None:
         return f"{task['task']} not measured"
-    low, high = ("?" if bound is None else f"{100 * bound:+.2f}" for bound in (task["low"], task["high"]))
-    return f"{task['task']} {100 * task['delta']:+.2f} [{low}, {high}]"
+    delta, low, high = (difference(task, task[name]) for name in ("delta", "low", "high"))
+    return f"{task['task']} {delta} [{low}, {high}]"
 
 
 class Shown:

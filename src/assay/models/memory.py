@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from assay.errors import ConfigError, ModelUnavailable, Problem
@@ -17,28 +17,46 @@ def available() -> int | None:
 
     None where the system does not say (no /proc).
     """
-    bounds = [bound for bound in (_kernel(), *_groups()) if bound is not None]
+    bounds = [bound for bound in (_kernel("MemAvailable"), *_groups(_left)) if bound is not None]
     return min(bounds, default=None)
 
 
-def _kernel() -> int | None:
+def installed() -> int | None:
+    """Bytes that there are at all, whoever uses them now, or fewer where a control group limits this process.
+
+    None where the system does not say (no /proc).
+    """
+    bounds = [bound for bound in (_kernel("MemTotal"), *_groups(_limits)) if bound is not None]
+    return min(bounds, default=None)
+
+
+def _kernel(key: str) -> int | None:
     try:
         for line in (PROC / "meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
+            if line.startswith(f"{key}:"):
                 return int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
         return None
     return None
 
 
-def _groups() -> Iterator[int | None]:
-    """What is left in each control group that holds this process (version 2, then version 1)."""
+_Files = tuple[str, str, str]
+"""The files of a control group: its limit, what it uses, and which part of that is given back when asked for."""
+
+
+def _groups(read: Callable[[Path, _Files], int | None]) -> Iterator[int | None]:
+    """What is read of each control group that holds this process (version 2, then version 1)."""
     for hierarchy, group in _own_groups():
         if hierarchy == "":
-            yield from _left(CGROUPS, group, ("memory.max", "memory.current", "inactive_file"))
+            root, files = CGROUPS, ("memory.max", "memory.current", "inactive_file")
         elif "memory" in hierarchy.split(","):
+            root = CGROUPS / "memory"
             files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-            yield from _left(CGROUPS / "memory", group, files)
+        else:
+            continue
+        # A limit holds for all below it, so every level up to the root is asked.
+        folder = root / group
+        yield from (read(level, files) for level in (folder, *folder.parents) if level.is_relative_to(root))
 
 
 def _own_groups() -> list[tuple[str, str]]:
@@ -50,16 +68,16 @@ def _own_groups() -> list[tuple[str, str]]:
     return [(part[1], part[2].strip("/")) for part in parts if len(part) == 3]
 
 
-def _left(root: Path, group: str, files: tuple[str, str, str]) -> Iterator[int | None]:
-    """A limit holds for all below it, so every level up to the root is asked."""
-    folder = root / group
-    for level in (folder, *folder.parents):
-        if not level.is_relative_to(root):
-            return
-        limit, used = _number(level / files[0]), _number(level / files[1])
-        if limit is not None and used is not None:
-            # Pages of files that nobody reads are given back before anything is refused.
-            yield max(0, limit - used + (_stat(level / "memory.stat", files[2]) or 0))
+def _left(level: Path, files: _Files) -> int | None:
+    limit, used = _number(level / files[0]), _number(level / files[1])
+    if limit is None or used is None:
+        return None
+    # Pages of files that nobody reads are given back before anything is refused.
+    return max(0, limit - used + (_stat(level / "memory.stat", files[2]) or 0))
+
+
+def _limits(level: Path, files: _Files) -> int | None:
+    return _number(level / files[0])
 
 
 def _number(path: Path) -> int | None:

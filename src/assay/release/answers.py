@@ -110,6 +110,6 @@ def screened(records: Mapping[str, Record], point: str) -> list[dict[str, Any]]:
     rungs = [record for record in records.values() if (record.stage, record.point) == ("rung", point)]
     done = [record for record in rungs if record.status == "done" and "tasks" in record.facts]
     bare = dict.fromkeys(
-        ("tier", "verdict", "baseline", "candidate", "low", "high", "won", "lost", "samples_needed", "alpha")
+        ("tier", "verdict", "baseline", "candidate", "low", "high", "won", "lost", "samples_needed", "level")
     )
     return [{**bare, **task, "screening": True} for task in pooled(done)] if done else []

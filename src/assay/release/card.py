@@ -13,8 +13,9 @@ from pathlib import Path
 from assay.errors import EvidenceError, MachineError
 from assay.files import write_atomic
 from assay.release import report_origin, wording
-from assay.release.contents import Contents, Document, Gated, allowed, interval, level, read
+from assay.release.contents import Contents, Document, Gated, read
 from assay.release.folder import BASELINE, ReleaseFolder
+from assay.release.losses import allowed, interval, level
 from assay.report.numbers import count
 
 CARD = "card.md"

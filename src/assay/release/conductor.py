@@ -15,17 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.errors import AssayError, ConfigError, EvidenceError, FailureClass, Incomparable, Interrupted, MachineError
+from assay.errors import AssayError, ConfigError, EvidenceError, FailureClass, Interrupted, MachineError
 from assay.files import pretty, read_json, write_atomic
 from assay.gates.recipe import Recipe
 from assay.gates.result import Verdict
 from assay.release import card, report
+from assay.release.budget import spent
 from assay.release.decision import DECISION
 from assay.release.folder import BASELINE, ReleaseFolder
 from assay.release.resolve import Release, is_whole, recipe_named
 from assay.release.seal import close, intact
 from assay.release.searching import Searching, ended
-from assay.release.stages.base import Context, Product, Record, Stage, Watch, class_of
+from assay.release.stages.base import Context, Product, Record, Stage, Watch
 from assay.release.stages.compare import Compare
 from assay.release.stages.decide import Decide
 from assay.release.stages.evaluate import Evaluate, RunGate
@@ -35,13 +36,13 @@ from assay.release.stages.screen import Rung, Screen, Select
 from assay.release.stages.serve import Deploy, Served, Server
 from assay.release.stages.store import Store
 from assay.release.track import track
+from assay.release.trying import RESUME, Failure, broken, stopped, tried
 from assay.run.events import EventLog, next_log
 
 if TYPE_CHECKING:
     from assay.evidence.deciding import Until
     from assay.evidence.keys import SigningKey
 
-_ASKING = ("evaluate", "screen")
 _ROUNDS = 50
 """How often one process follows the script from the beginning: more would be a circle."""
 
@@ -69,17 +70,6 @@ class _Again(Exception):
 
 class _Ended(Exception):
     """The release as a whole has ended: there is nothing left but to decide."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What ended a stage's try."""
-
-    kind: FailureClass
-    message: str
-    error: AssayError | None = None
-    product: Product | None = None
-    verdict: Verdict | None = None
 
 
 class Conductor:
@@ -116,17 +106,18 @@ class Conductor:
             if self._folder.manifest.exists():
                 intact(self._folder)
                 return read_json(self._folder.decision, DECISION)
-            events = EventLog(next_log(self._folder.path, self._folder.sealed()))
+            events = EventLog(next_log(self._folder.path, frozenset()))
             try:
                 self._conduct(events)
             except ConfigError:
                 if new and not self._store.files():
                     shutil.rmtree(self._folder.path)  # what was wrong was found before anything was made
                 raise
+            except OSError as error:
+                raise broken(f"{self._folder.path} cannot be worked in", error) from error
             finally:
                 events.close()
-            track(self._folder, self._release, self._watch)
-            self._seal()
+            self._finish()
         return read_json(self._folder.decision, DECISION)
 
     def _refuse_strange(self) -> bool:
@@ -148,6 +139,13 @@ class Conductor:
         if content is not None and is_whole(content) and content["digest"] != self._release.digest:
             hint = "choose another --out, or --fresh to start over there"
             raise ConfigError(f"{self._folder.path} holds another release ({content['digest'][:8]})", hint=hint)
+
+    def _finish(self) -> None:
+        try:
+            track(self._folder, self._release, self._watch)
+            self._seal()
+        except OSError as error:
+            raise broken(f"{self._folder.path} cannot be sealed", error) from error
 
     def _seal(self) -> None:
         report.write(self._folder.path)
@@ -174,11 +172,11 @@ class Conductor:
             raise MachineError("the same stages were void again and again", layer="release")
         except KeyboardInterrupt:
             events.emit("stopped", error="Interrupted", message="interrupted")
-            raise Interrupted("interrupted", hint="what is finished is kept; ask again to go on") from None
+            raise Interrupted("interrupted", hint=RESUME) from None
         except AssayError as error:
             events.emit("stopped", error=type(error).__name__, message=error.message)
             if isinstance(error, Interrupted):
-                error.hint = "what is finished is kept; ask again to go on"
+                error.hint = RESUME
             raise
 
     def _record(self) -> None:
@@ -295,17 +293,7 @@ class Conductor:
     def _spent(self, recipe: Recipe, begun: str | None = None) -> str | None:
         """Why there is no budget left for a candidate that was not begun; None where there is. `begun`: the stage that
         shows that it was, of a candidate that comes back."""
-        records, budget = self._store.records(), self._release.spec.budget
-        if begun in records or (begun is None and any(one.point == recipe.name for one in records.values())):
-            return None
-        seconds = sum(record.seconds for record in records.values())
-        if budget.seconds is not None and seconds >= budget.seconds:
-            return f"the budget of {budget.seconds:g} seconds is spent"
-        asked = [int(record.facts.get("attempts", 0)) for record in records.values() if record.stage in _ASKING]
-        one = max(asked, default=0)
-        if budget.attempts is not None and sum(asked) + one > budget.attempts:
-            return f"{sum(asked):,} of the budget of {budget.attempts:,} attempts are spent, and it takes {one:,} more"
-        return None
+        return spent(self._release.spec.budget, self._store.records(), recipe.name, begun)
 
     # --- one stage ---------------------------------------------------------------------------------------------------
 
@@ -339,7 +327,7 @@ class Conductor:
         dependents = self._store.dependents(keys)
         records = self._store.records()
         gone = [records[key] for key in (*keys, *dependents) if key in records]
-        made = [self._folder.at(place) for record in gone for place in record.places]
+        made = [self._folder.inside(place) for record in gone for place in record.places]
         self._server.close()
         for key in keys:
             self._context.emit("stage_void", stage=key, because=problems)
@@ -360,7 +348,7 @@ class Conductor:
         self._context.emit("stage_started", stage=stage.key, inputs=inputs)
         self._watch.began(stage.key, stage.text)
         while True:
-            found = self._tried(stage)
+            found = tried(stage)
             if isinstance(found, Product):
                 return self._write(stage, found, inputs, began)
             after = self._after(stage, found)
@@ -376,29 +364,6 @@ class Conductor:
         except EvidenceError:
             pass
         raise _Again
-
-    def _tried(self, stage: Stage) -> Product | Failure:
-        """What a stage's work came to."""
-        try:
-            product = stage.work()
-        except Interrupted:
-            raise
-        except Incomparable as error:
-            never = error.exit_code == Verdict.INFEASIBLE.exit_code
-            verdict = Verdict.INFEASIBLE if never else Verdict.ANOMALOUS
-            return Failure(error.failure_class or FailureClass.UNKNOWN, error.message, error, verdict=verdict)
-        except AssayError as error:
-            if error.failure_class is None:
-                raise
-            return Failure(error.failure_class, error.message, error)
-        except OSError as error:
-            wrapped = MachineError(f"{stage.key}: {error.strerror or error}", layer="release", errno=error.errno)
-            return Failure(FailureClass.SYSTEMIC, wrapped.message, wrapped)
-        gate = product.gate
-        if gate is None or not gate.failed or stage.name == "compare":
-            return product
-        message = gate.reasons[0] if gate.reasons else f"gate {gate.gate}: {gate.verdict}"
-        return Failure(class_of(gate), message, None, product, Verdict(gate.verdict))
 
     def _after(self, stage: Stage, failure: Failure) -> dict[str, str] | None:
         """What follows a failure by the rules: None to try again, else what is written down. Raises what stops here."""
@@ -418,7 +383,7 @@ class Conductor:
             self._once_again(stage, failure, action)
             return None
         if action == "abort":
-            raise self._stopped(stage, failure)
+            raise stopped(stage, failure, self._release.rules.rules[failure.kind.value].as_)
         if action == "stop":
             raise failure.error or ConfigError(failure.message)
         return {"do": action} | ({"candidate": patch[0].name, "why": patch[1]} if patch else {})
@@ -432,16 +397,6 @@ class Conductor:
             return
         self._make_void([stage.gates or stage.key], [f"{stage.key}: {failure.message}"], stage.places)
         raise _Again
-
-    def _stopped(self, stage: Stage, failure: Failure) -> MachineError:
-        """The error that ends the process: the release goes on when it is asked for again."""
-        rule = self._release.rules.rules[failure.kind.value]
-        hint = "what is finished is kept; ask again to go on"
-        if isinstance(failure.error, MachineError):
-            failure.error.hint = "\n  ".join(part for part in (failure.error.hint, hint) if part)
-            return failure.error
-        kind = f"{failure.kind.value}, and again: {rule.as_.value}" if rule.as_ else failure.kind.value
-        return MachineError(f"{stage.key}: {failure.message} ({kind})", layer="release", hint=hint)
 
     def _recipe_of(self, stage: Stage) -> Recipe | None:
         return next((recipe for recipe in self._recipes if recipe.name == stage.point), None)

@@ -87,7 +87,7 @@ class Contents:
         """The sealed run of a point in its last round; None where there is none."""
         found = [record for record in self.records.values() if (record.stage, record.point) == ("evaluate", point)]
         outputs = [output.path for record in found for output in record.outputs if output.kind == "seal"]
-        return inside(self.folder, outputs[-1]) if outputs else None
+        return self.folder.inside(outputs[-1]) if outputs else None
 
     def manifest(self, point: str) -> Document | None:
         """The seal of that run."""
@@ -98,7 +98,7 @@ class Contents:
 
     def optional(self, *parts: str) -> Document | None:
         """A JSON file of the release; None where there is none."""
-        path = inside(self.folder, "/".join(parts))
+        path = self.folder.inside("/".join(parts))
         return read_json(path) if path.is_file() else None
 
     @property
@@ -133,57 +133,7 @@ def _gates(folder: ReleaseFolder, records: Mapping[str, Record]) -> Iterator[tup
 def _gated(folder: ReleaseFolder, key: str, record: Record, file: str) -> Gated:
     """A gate's document, which must be the one that the record names by digest."""
     wanted = next((output.digest for output in record.outputs if output.path == file), None)
-    path = inside(folder, file)
+    path = folder.inside(file)
     if wanted is None or digest(path) != wanted:
         raise EvidenceError(f"{path}: not what the gate of {key} said")
     return Gated(key, read_json(path, "assay.gate.v1"), file, wanted)
-
-
-def inside(folder: ReleaseFolder, name: str) -> Path:
-    """A path that a record names. Raises EvidenceError where it leads out of the release."""
-    path = folder.at(name)
-    if not path.resolve().is_relative_to(folder.path.resolve()):
-        raise EvidenceError(f"{name}: outside of the release {folder.path}")
-    return path
-
-
-def direction(task: Document) -> int:
-    """What a difference is times to be a loss: -1 where higher is better."""
-    return -1 if task.get("direction") == "higher_is_better" else 1
-
-
-def interval(task: Document) -> tuple[float | None, float | None]:
-    """The bounds of a task's difference that its verdict rests on, each at its own level; None where there is none.
-
-    Where a comparison names no such bounds, those of the difference by itself, uncorrected.
-    """
-    found = task.get("gain_bounds")
-    if not found:
-        return task.get("low"), task.get("high")
-    low, high = found.get("low"), found.get("high")
-    return (low, high) if direction(task) < 0 else (_negated(high), _negated(low))
-
-
-def loss(task: Document) -> tuple[float, float | None, float | None]:
-    """A task's loss (positive is worse) with the ends of its interval, None where there is none; in its units."""
-    low, high = interval(task)
-    if direction(task) > 0:
-        return float(task["delta"]), low, high
-    return 0.0 - float(task["delta"]), _negated(high), _negated(low)
-
-
-def _negated(value: float | None) -> float | None:
-    return None if value is None else 0.0 - value  # so that 0 stays 0, and not -0
-
-
-def level(task: Document) -> float | None:
-    """The level of the bound that keeps a loss below the margin."""
-    found = (task.get("gain_bounds") or {}).get("low_level", task.get("alpha"))
-    return None if found is None else float(found)
-
-
-def allowed(task: Document) -> float | None:
-    """The largest loss that lets a task be accepted; None where nothing is asked of it."""
-    margin = task.get("margin") or {}
-    value = margin.get("to_accept", margin.get("allowed"))
-    return None if value is None else float(value)

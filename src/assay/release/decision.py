@@ -15,6 +15,8 @@ from assay.gates.result import Verdict, plain
 DECISION = "assay.decision.v1"
 FRONT = "assay.front.v1"
 ORDER = (Verdict.ANOMALOUS, Verdict.INCONCLUSIVE, Verdict.REGRESSION, Verdict.INFEASIBLE)
+_MEASURED = (Verdict.ACCEPT, Verdict.REGRESSION, Verdict.INCONCLUSIVE, None)
+"""Of candidates whose numbers stand for what they measure; None is of a search's, which were screened and no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +84,12 @@ class Point:
 
     @property
     def loss(self) -> float | None:
-        """The largest measured loss of a gated task, in the metric's units: negative where all gained."""
-        losses = [task["loss"] for task in self.tasks if task["gated"] and task["loss"] is not None]
-        return max(losses, default=None)
+        """The largest measured loss of a gated task, in the metric's units: negative where all gained.
+
+        None where any gated task was not measured: what it lost is not known.
+        """
+        losses = [task["loss"] for task in self.tasks if task["gated"]]
+        return None if None in losses else max(losses, default=None)
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -163,7 +168,8 @@ def _verdict(asked: Asked, points: Sequence[Point]) -> tuple[Verdict, str | None
 
 def _why(point: Point) -> str:
     if point.verdict is None:
-        return f"not tried: {point.reasons[0] if point.reasons else 'nothing is known of it'}"
+        said = "screened" if point.tasks else "not tried"
+        return f"{said}: {point.reasons[0] if point.reasons else 'nothing is known of it'}"
     kind = f" ({point.failure_class})" if point.failure_class else ""
     return f"{point.verdict.value}{kind} at {point.stage}: {point.reasons[0] if point.reasons else 'no reason given'}"
 
@@ -197,9 +203,10 @@ def recommended(points: Sequence[Point]) -> Point | None:
 
 
 def front(asked: Asked, points: Sequence[Point]) -> dict[str, Any]:
-    """The document `assay.front.v1`: every candidate's size, speed and measured loss, and which of them no other one
-    beats in all three."""
-    best = recommended(points) if asked.ended is None else None
+    """The document `assay.front.v1`: every candidate's size, speed and measured loss, and which of them are on the
+    front: of those that were measured soundly, no other one beats them in `axes`. What is accepted is another matter.
+    """
+    best, axes = recommended(points) if asked.ended is None else None, _axes(points)
     entries = [
         {
             "candidate": point.name,
@@ -216,21 +223,33 @@ def front(asked: Asked, points: Sequence[Point]) -> dict[str, Any]:
         }
         for point in points
     ]
-    value = {"schema": FRONT, "release": asked.name, "spec": asked.spec, "source": asked.source, "entries": entries}
-    return {key: plain(part) for key, part in value.items()}
+    value = {"schema": FRONT, "release": asked.name, "spec": asked.spec, "source": asked.source}
+    return {key: plain(part) for key, part in {**value, "axes": list(axes), "entries": entries}.items()}
 
 
 def pareto(point: Point, points: Sequence[Point]) -> bool:
-    """Whether no other measured candidate is as good in size, speed and loss, and better in one of them."""
-    own = _costs(point)
-    if own is None:
+    """Whether the candidate was measured soundly and no other such one is as good on every axis, and better on one."""
+    if not _sound(point):
         return False
-    others = [costs for other in points if other is not point and (costs := _costs(other)) is not None]
+    axes = _axes(points)
+    own = _costs(point, axes)
+    others = [_costs(other, axes) for other in points if other is not point and _sound(other)]
     return not any(all(a <= b for a, b in zip(costs, own, strict=True)) and costs != own for costs in others)
 
 
-def _costs(point: Point) -> tuple[float, float, float] | None:
-    """Size, slowness and loss, the less the better; None for a candidate that was not measured."""
-    if point.bytes is None or point.loss is None:
-        return None
-    return float(point.bytes), -(point.speed or 0.0), float(point.loss)
+def _sound(point: Point) -> bool:
+    """Whether its size and loss are known and nothing is wrong with them: a candidate that is worse is on the front as
+    one that is; one whose checkpoint, server or measurement a gate refused is not."""
+    return point.verdict in _MEASURED and point.bytes is not None and point.loss is not None
+
+
+def _axes(points: Sequence[Point]) -> tuple[str, ...]:
+    """What candidates are held against each other by: speed only where that of each one is known."""
+    known = all(point.speed is not None for point in points if _sound(point))
+    return ("bytes", "loss", "tokens_per_s") if known else ("bytes", "loss")
+
+
+def _costs(point: Point, axes: Sequence[str]) -> tuple[float, ...]:
+    """The less the better, axis by axis."""
+    costs = {"bytes": float(point.bytes or 0), "loss": float(point.loss or 0), "tokens_per_s": -(point.speed or 0.0)}
+    return tuple(costs[axis] for axis in axes)

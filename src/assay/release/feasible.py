@@ -1,7 +1,8 @@
 """Can what is asked be decided at all? A pure function of the plan's sizes, the policy and the machine's room.
 
 What cannot be is told before anything expensive: so few samples that not even a candidate without a single changed
-answer could be accepted; too few for the policy, where it demands a decision; weights that fit neither memory nor disk.
+answer could be accepted; too few for the policy, where it demands a decision; weights that this machine has not got the
+memory or the disk for, however much of them is free. What is only taken up just now is no verdict: `Room.lacking`.
 """
 
 from __future__ import annotations
@@ -21,12 +22,24 @@ GATE = "prepare"
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Bytes that are needed and that there are; None where nobody knows."""
+    """Bytes that are needed, that this machine has at all, and that are free now; None where nobody knows."""
 
     memory_needed: int | None = None
     memory: int | None = None
+    memory_free: int | None = None
     disk_needed: int = 0
     disk: int | None = None
+    disk_free: int | None = None
+
+    def lacking(self) -> str | None:
+        """What there is too little of just now, in words; None where all of it fits. It passes, and decides nothing."""
+        free = (("of memory", self.memory_needed, self.memory_free), ("on the disk", self.disk_needed, self.disk_free))
+        told = [
+            f"it takes about {needed / 1e9:.1f} GB {name}, and {there / 1e9:.1f} GB are free now"
+            for name, needed, there in free
+            if needed is not None and there is not None and needed > there
+        ]
+        return "; ".join(told) or None
 
 
 def feasible(samples: Mapping[str, int], policy: Policy, levels: Levels, room: Room) -> GateResult:
@@ -81,7 +94,7 @@ def _room(room: Room) -> Iterator[Check]:
     ):
         if needed is None or there is None:
             continue
-        reason = f"it takes about {needed / 1e9:.1f} GB of {name}, and there are {there / 1e9:.1f} GB"
+        reason = f"it takes about {needed / 1e9:.1f} GB of {name}, and this machine has {there / 1e9:.1f} GB at all"
         yield _check(name, needed <= there, "", there, needed, reason, FailureClass.SYSTEMIC)
 
 
@@ -95,3 +108,12 @@ def _check(
     kind: FailureClass = FailureClass.USER_CONFIG_ERROR,
 ) -> Check:
     return Check(name, ok, where, observed, limit, reason, Verdict.INFEASIBLE, kind)
+
+
+def again(document: Mapping[str, Any], policy: Policy, levels: Levels) -> GateResult:
+    """The same of what its result says that it was asked of: the samples, and the room."""
+    seen = {check["name"]: check for check in document["checks"] if check["name"] in ("memory", "disk")}
+    parts = {name: (check["limit"], check["observed"]) for name, check in seen.items()}
+    memory, disk = parts.get("memory", (None, None)), parts.get("disk", (0, None))
+    room = Room(memory_needed=memory[0], memory=memory[1], disk_needed=disk[0], disk=disk[1])
+    return feasible(document["numbers"]["samples"], policy, levels, room)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,6 @@ from assay.models.digests import cached_digest
 SCHEMA = "assay.release_record.v1"
 BASELINE = "baseline"
 _TRIES = 10
-DERIVED = ("decision.json", "front.json", "report.html", "card.md")
 
 
 class ReleaseFolder:
@@ -64,22 +64,25 @@ class ReleaseFolder:
         """The path that a record names."""
         return self.path / name
 
+    def inside(self, name: str) -> Path:
+        """The path that a record names, which must be of the release. Raises EvidenceError where it leads out of it."""
+        path = self.path / name
+        if not path.resolve().is_relative_to(self.path.resolve()):
+            raise EvidenceError(f"{name}: outside of the release {self.path}")
+        return path
+
     def content(self) -> dict[str, Any]:
         """What is asked. Raises EvidenceError where it cannot be read."""
         return read_json(self.record, SCHEMA)
 
-    def sealed(self) -> frozenset[str]:
-        """The paths that any manifest covers, the newest or an earlier one."""
-        manifests = [*self.path.glob("sealed/*/manifest.json"), self.manifest]
-        return frozenset(
-            str(file["path"]) for path in manifests if path.exists() for file in read_json(path).get("files", [])
-        )
-
     def sweep(self) -> None:
-        """Remove what a killed process left half-written beside the files of a release."""
+        """Remove what a killed process left half-written beside the files of a release; of folders, a baseline that was
+        being copied: quantizers see to their own."""
         for path in self.path.rglob(".*.part"):
             if path.is_file() and not path.is_symlink():
                 path.unlink()
+        for path in self.path.glob(f"{BASELINE}/.run*.part"):
+            shutil.rmtree(path, ignore_errors=True)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

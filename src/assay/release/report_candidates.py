@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.release import wording
-from assay.release.contents import Contents, Document, allowed, loss
+from assay.release.contents import Contents, Document
 from assay.release.folder import BASELINE
+from assay.release.losses import allowed, loss
 from assay.release.report_parts import badge, note, table
 from assay.report.markup import Markup, join, tag
 from assay.report.numbers import MISSING, figure
@@ -20,6 +21,7 @@ _NARROW = 300.0
 """Pixels of the narrowest drawing: labels that would meet there are set apart."""
 _MOVES = (0, 14, -14, 28, -28, 42, -42, 56, -56)
 """How far down a label goes where there is no room beside its mark, in the order in which it is tried."""
+_AXES = {"bytes": "size", "loss": "loss", "tokens_per_s": "speed"}
 _COLUMNS = ("candidate", "verdict", "size", "ratio", "linear", "coverage", "tokens/s", "loss and interval", "ended at")
 
 
@@ -105,8 +107,9 @@ def plots(contents: Contents) -> Markup:
     left = [f"{point['candidate']} ({_why(point)})" for point in contents.candidates if not point["tasks"]]
     missing = note("Not measured, and on no plot of loss: ", ", ".join(left), ".") if left else None
     front = [str(entry["candidate"]) for entry in contents.front["entries"] if entry["pareto"]]
-    rule = "no other measured candidate is as good in size, speed and loss, and better in one of them"
-    said = f"On the front: {', '.join(front)}; of each, {rule}." if front else None
+    axes = " and ".join(_AXES[axis] for axis in contents.front["axes"])
+    rule = f"no other candidate that was measured soundly is as good in {axes}, and better in one of them"
+    said = f"On the front: {', '.join(front)}; of each, {rule}. Being on it is not being accepted." if front else None
     if not figures:
         return join(note("Nothing was measured: there is nothing to draw."), missing)
     return join(said and note(said), tag("div", figures, class_="panels wide"), _legend(), missing)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from assay.errors import AssayError
-from assay.release import flips, wording
-from assay.release.contents import Contents, Document, Gated, allowed, direction, interval
+from assay.flips import flips
+from assay.release import wording
+from assay.release.contents import Contents, Document, Gated
 from assay.release.folder import BASELINE
+from assay.release.losses import allowed, direction, interval
 from assay.release.report_parts import badge, folded, note, table
 from assay.report.comparison import TEXT_LIMIT, Flip, Side
 from assay.report.difference import sides
@@ -132,12 +134,12 @@ def _samples(contents: Contents) -> Markup:
     if base is None or other is None:
         return note(f"The answers of {name} are not shown: the release holds no run of it, or none of the source.")
     try:
-        found = flips.flips(measured[name], base, other, SHOWN)
+        found, left_out = flips(measured[name].document, base, other, SHOWN)
     except AssayError as error:
         return note(f"The answers of {name} cannot be read: {error.message}")
     if not found:
         return note(f"No sample of {name} changed sides.")
-    total = sum(flips.counts(measured[name]).values())
+    total = len(found) + left_out
     which = "recommended" if contents.recommended else "the one that lost least"
     about = note(
         f"{count(len(found))} of the {count(total)} samples that changed sides in {name} ({which}), losses first."

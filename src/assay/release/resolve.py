@@ -43,7 +43,6 @@ class Release:
     recipes: tuple[Recipe, ...]
     deployer: Deployer
     settings: Settings
-    limits: Limits
     rules: Rules
     space: Space | None = None
 
@@ -75,6 +74,10 @@ class Release:
         tested = self.space.finalists if self.space else len(self.recipes)
         return Levels(self.policy.alpha, spec.correction, tested, spec.samples.rounds)
 
+    def limits(self, recipe: Recipe | None) -> Limits:
+        """The limits of the health gate for a candidate; for the source where there is no recipe."""
+        return limits_of(self.spec.serving.health, recipe)
+
     def path(self, out: Path | None) -> Path:
         """Where the release goes."""
         return out if out is not None else Path("releases") / f"{self.spec.name}-{self.digest[:8]}"
@@ -91,6 +94,11 @@ class Release:
     def policy_at(self, level: float) -> Policy:
         """The policy at another level of error."""
         return Policy.model_validate({**self.policy.content, "alpha": level})
+
+
+def limits_of(health: Mapping[str, float], recipe: Recipe | None) -> Limits:
+    """The limits for weights of as many bits as the recipe makes, but for those that the spec sets (`health`)."""
+    return replace(Limits.of(recipe.bits if recipe else None), **health)
 
 
 def is_whole(content: Mapping[str, Any]) -> bool:
@@ -118,13 +126,13 @@ def resolved(spec: ReleaseSpec, where: Locations | None = None) -> Release:
     recipes = [recipe for recipe in found if recipe is not None]
     problems += _twice(recipes, where) if len(recipes) == len(found) else []
     deployer, settings = _serving(spec, where, problems)
-    limits = _limits(spec, where, problems)
+    problems += _limits(spec, where)
     problems += _tracking(spec, where)
     problems += _tasks(spec, where)
     if problems or policy is None or deployer is None or settings is None:
         raise ConfigError(sorted(problems, key=lambda problem: problem.line or 0))
     chosen = space.bases if space else tuple(recipes[: spec.max_candidates])
-    return Release(spec, where, policy, chosen, deployer, settings, limits, rules(), space)
+    return Release(spec, where, policy, chosen, deployer, settings, rules(), space)
 
 
 def _space(spec: ReleaseSpec, where: Locations, problems: list[Problem]) -> Space | None:
@@ -235,22 +243,19 @@ def _serving(spec: ReleaseSpec, where: Locations, problems: list[Problem]) -> tu
     return deployer, settings
 
 
-def _limits(spec: ReleaseSpec, where: Locations, problems: list[Problem]) -> Limits:
-    """The limits of the health gate; a problem more for each that is none."""
+def _limits(spec: ReleaseSpec, where: Locations) -> Iterator[Problem]:
+    """A problem for each limit of the health gate that is none."""
     known = {part.name for part in fields(Limits)}
-    good: dict[str, float] = {}
     for key, value in spec.serving.health.items():
         path = ("serving", "health", key)
         if key not in known:
             close = nearest(key, known)
-            problems.append(where.problem(path, "unknown limit", allowed=", ".join(sorted(known)), nearest=close))
+            yield where.problem(path, "unknown limit", allowed=", ".join(sorted(known)), nearest=close)
             continue
         try:
             Limits(**{key: value})
-            good[key] = value
         except ConfigError as error:
-            problems.append(where.problem(path, error.problems[0].message, allowed=error.problems[0].allowed))
-    return Limits(**good)
+            yield where.problem(path, error.problems[0].message, allowed=error.problems[0].allowed)
 
 
 def _tracking(spec: ReleaseSpec, where: Locations) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ from assay.evidence import signing
 from assay.evidence.manifest import covered, entry, identity, read_manifest
 from assay.evidence.secrets import Secret, replaced, scan_file, scanner
 from assay.evidence.surroundings import packages, processor, work_tree
+from assay.evidence.verdicts import uncovered
 from assay.files import pretty, read_json, write_atomic
 from assay.models.digests import cached_digest
 from assay.release.decision import DECISION
@@ -126,13 +127,17 @@ def read(folder: ReleaseFolder) -> dict[str, Any]:
 
 
 def problems(folder: ReleaseFolder, *, hashed: bool) -> Iterator[tuple[str, str]]:
-    """(path, what is wrong) for every file that is not as it was sealed. `hashed`: read every byte, trust no memory."""
+    """(path, what is wrong) for every file that is not as it was sealed. `hashed`: read every byte, trust no memory.
+
+    Verdicts that were given on its runs since are no part of it, as they are none of the runs' own seals.
+    """
     manifest = read(folder)
     listed: dict[str, Mapping[str, Any]] = {file["path"]: file for file in manifest["files"]}
     there = {path.relative_to(folder.path).as_posix(): path for path in covered(folder.path)}
     for name in sorted(listed.keys() - there.keys()):
         yield name, "missing"
-    for name in sorted(there.keys() - listed.keys()):
+    since = {f"{folder.relative(run)}/{name}" for run in nested(folder) for name in uncovered(run, ())}
+    for name in sorted(there.keys() - listed.keys() - since):
         yield name, "not in the manifest: it was added after sealing"
     for name in sorted(listed.keys() & there.keys()):
         found = entry(folder.path, there[name]) if hashed else _entry(folder.path, there[name])

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from assay.gates.recipe import Recipe
@@ -116,11 +116,12 @@ class Trace:
     def to_json(self, space: Space) -> dict[str, Any]:
         """The document `assay.search.v1`."""
         rungs = [{"rung": rung, "samples": space.total(rung)} for rung in range(1, space.rungs + 1)]
+        front = undominated(list(self.trials.values()))
         return {
             "schema": SCHEMA,
             "rungs": rungs,
             "attempts": self.attempts,
-            "candidates": [trial.to_json() for trial in self.trials.values()],
+            "candidates": [{**trial.to_json(), "pareto": trial in front} for trial in self.trials.values()],
             "finalists": list(self.finalists),
             "notes": self.notes,
         }
@@ -234,6 +235,15 @@ class Search:
             after = len(trial.rungs)
             trial.ended = "finalist" if trial in chosen else f"screened out after rung {after}"
         trace.finalists = tuple(trial.recipe.name for trial in sorted(chosen, key=_size))
+
+
+def undominated(trials: Sequence[Trial]) -> list[Trial]:
+    """The front in size and loss on the first rung, the only samples that every candidate answered."""
+    first = [
+        replace(trial, rungs=trial.rungs[:1]) for trial in trials if trial.rungs and trial.rungs[0].loss is not None
+    ]
+    kept = {one.recipe.name for one in first if not any(dominates(other, one) for other in first)}
+    return [trial for trial in trials if trial.recipe.name in kept]
 
 
 def rank(trials: Sequence[Trial]) -> list[Trial]:

@@ -2,7 +2,7 @@
 
 Passes, each of which stops the rest where it finds something: the manifest covers exactly the files that are there; the
 signature is of it; stages' records are whole and stand on one another; each nested run verifies; each gate asked again
-gives the stored result; the decision and the front follow from the records.
+gives the stored result; the decision and the front follow from the records; the page and the card follow from all that.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from assay.evidence.keys import VerifyKey
 from assay.evidence.verify import Finding
 from assay.evidence.verify import verify as verify_run
 from assay.files import pretty, read_json
+from assay.gates.policy import Policy
 from assay.gates.result import GateResult
-from assay.release import decision, points, seal
+from assay.release import card, decision, points, report, seal
 from assay.release.decision import Levels
-from assay.release.folder import ReleaseFolder
+from assay.release.folder import BASELINE, ReleaseFolder
 from assay.release.stages.base import Gate, Record
 from assay.release.stages.store import Store
+from assay.version import __version__
 
 Pass = Callable[[ReleaseFolder], Iterator[Finding]]
 
@@ -53,6 +55,7 @@ def verify(
         ("gating again", lambda found: _gates(found, note)),
         ("searching again", _search),
         ("deciding again", _decision),
+        ("writing the pages again", lambda found: _pages(found, note)),
     ]
     for title, check in passes:
         progress(title)
@@ -138,17 +141,24 @@ def _gates(folder: ReleaseFolder, note: Callable[[str], None]) -> Iterator[Findi
 
 
 def _again(folder: ReleaseFolder, record: Record) -> GateResult | None:
-    """What a gate says of what is kept of its inputs; None for one on runs, and for the plan's own check."""
+    """What a gate says of what is kept of its inputs; None for one on runs."""
     place = folder.point(record.point) / "gates" if record.point else folder.source
+    if record.stage == "prepare":
+        from assay.release.feasible import again
+
+        spec = folder.content()["spec"]
+        return again(read_json(place / "prepare.json"), Policy.model_validate(spec["policy"]), _asked(folder))
     if record.stage == "ptq":
         from assay.gates.ptq import ptq
 
         source, made = read_json(folder.source / "view.json"), read_json(place / "view.json")
         return ptq(source, made, _recipe(folder, str(record.point)))
     if record.stage == "deploy":
+        from assay.release.resolve import limits_of
         from assay.release.stages.serve import judged_again
 
-        return judged_again(folder, str(record.point), folder.content()["spec"]["serving"]["health"])
+        recipe = None if record.point == BASELINE else _recipe(folder, str(record.point))
+        return judged_again(folder, str(record.point), limits_of(folder.content()["spec"]["serving"]["health"], recipe))
     return None
 
 
@@ -171,14 +181,18 @@ def _search(folder: ReleaseFolder) -> Iterator[Finding]:
     )
 
 
-def _decision(folder: ReleaseFolder) -> Iterator[Finding]:
-    """The decision is that of the records, at the levels that the spec asks for."""
-    records = Store(folder).records()
-    last = records.pop("decide")
+def _asked(folder: ReleaseFolder) -> Levels:
+    """The levels that the spec asks for."""
     content = folder.content()
     spec = content["spec"]
     tested = content["search"]["finalists"] if "search" in content else len(content["recipes"])
-    levels = Levels(spec["policy"]["alpha"], spec["correction"], tested, spec["samples"]["rounds"])
+    return Levels(spec["policy"]["alpha"], spec["correction"], tested, spec["samples"]["rounds"])
+
+
+def _decision(folder: ReleaseFolder) -> Iterator[Finding]:
+    """The decision is that of the records, at the levels that the spec asks for."""
+    records = Store(folder).records()
+    last, levels = records.pop("decide"), _asked(folder)
     regated = {
         name: Gate(**{**gate, "reasons": tuple(gate["reasons"])}) for name, gate in last.facts["regated"].items()
     }
@@ -211,3 +225,16 @@ def _levels(
         most = levels.level(len(accepted) - 1)
         if gate.verdict != "ACCEPT" or document["verdict"] != "ACCEPT" or document["policy"]["content"]["alpha"] > most:
             raise EvidenceError(f"{gate.file}: {name} was accepted at a level that the correction does not allow")
+
+
+def _pages(folder: ReleaseFolder, note: Callable[[str], None]) -> Iterator[Finding]:
+    """What people read says what was found: written again by the same version it is the same, byte by byte."""
+    version = seal.read(folder)["tool"]["version"]
+    for name, text in ((report.PAGE, report.text), (card.CARD, card.text)):
+        path = folder.path / name
+        if not path.is_file():
+            yield Finding(name, "missing: a release is sealed with it")
+        elif version != __version__:
+            note(f"{name}: written by assay {version}, and not written again by {__version__}")
+        elif text(folder).encode("utf-8", "replace") != path.read_bytes():
+            yield Finding(name, "is not what the release comes to")

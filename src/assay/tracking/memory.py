@@ -1,6 +1,7 @@
 """Where a run is tracked and how far that is, remembered beside the run: `.tracked/<name>.json` in its parent folder.
 
-Not inside the run, which is sealed. It moves along with a folder of runs.
+Not inside the run, which is sealed; nor inside a release that holds the run, which is sealed too: then beside that one,
+`.tracked/<release>/<run's path there>.json`. It moves along with a folder of runs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from assay.tracking.target import GRANULARITIES, Target, checked_uri
 
 SCHEMA = "assay.tracked.v1"
 FOLDER = ".tracked"
+_RELEASE = "release.json"
+_DEEP = 3
+"""How far below its release a run is at most: `candidates/NAME/run`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,9 @@ class Tracked:
 def place(run: Path) -> Path:
     """Where a run's memory is."""
     resolved = run.resolve()
-    return resolved.parent / FOLDER / f"{resolved.name}.json"
+    whole = next((folder for folder in resolved.parents[:_DEEP] if (folder / _RELEASE).is_file()), resolved)
+    path = whole.parent / FOLDER / resolved.relative_to(whole.parent)
+    return path.with_name(f"{resolved.name}.json")
 
 
 def remember(tracked: Tracked) -> None:
@@ -77,8 +83,9 @@ def recall(run: Path) -> Tracked | None:
 def remembered(folders: Iterable[Path]) -> Iterator[Tracked]:
     """Every run in these folders that is tracked and still there, by name."""
     for folder in folders:
-        for path in sorted((folder / FOLDER).glob("*.json")):
-            run = folder / path.stem
+        place = folder / FOLDER
+        for path in sorted(place.rglob("*.json")):
+            run = folder / path.relative_to(place).with_name(path.stem)
             if (run / "plan.json").is_file() and (found := recall(run)) is not None:
                 yield found
 

@@ -52,10 +52,12 @@ def pull(
     uri: str,
     experiment: str,
     *,
+    plan: str | None = None,
     patience: Patience = PATIENT,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Pulled:
-    """Every run that is logged whole in an experiment, as sealed run directories here.
+    """Every run that is logged whole in an experiment, as sealed run directories here; with `plan`, those of the plan
+    with that digest alone.
 
     Raises ConfigError where there is no such experiment or nothing is in it, BackendUnreachable where nobody answers,
     EvidenceError for a run that is not what its seal says.
@@ -63,7 +65,7 @@ def pull(
     client = Client(uri, patience)
     client.check()
     number = client.experiment(experiment)
-    parents = _parents(client, number)
+    parents = _parents(client, number, plan)
     found = Pulled()
     place = home() / "tracking" / digest(f"{uri}\n{number}".encode())[:12]
     for done, parent in enumerate(parents):
@@ -84,10 +86,11 @@ def pull(
     return found
 
 
-def _parents(client: Client, experiment: str) -> list[Seen]:
+def _parents(client: Client, experiment: str, plan: str | None) -> list[Seen]:
     """The parent runs; of several of the same run the one that everybody takes."""
     found: dict[tuple[str, str], Seen] = {}
-    for seen in client.runs(experiment, {layout.KEY: layout.PARENT_KEY}):
+    wanted = {layout.KEY: layout.PARENT_KEY} | ({layout.PLAN: plan} if plan is not None else {})
+    for seen in client.runs(experiment, wanted):
         key = seen.tags.get(layout.PLAN, ""), seen.tags.get(layout.ROOT, seen.id)
         before = found.get(key)
         if before is None or (layout.MANIFEST not in seen.tags, seen.id) < (

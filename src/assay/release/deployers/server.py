@@ -78,7 +78,7 @@ class ServerDeployer(Deployer):
 
 def _facts(model: Deployed, settings: Settings) -> Mapping[str, str]:
     """What the evidence says of the server."""
-    facts = {"deployer": model.deployer, "runtime": model.runtime, "slots": str(settings.slots)}
+    facts = {"deployer": model.deployer, "runtime": model.runtime, "slots": str(model.slots)}
     facts |= {"context": str(settings.context), "threads": str(settings.threads or "")}
     return {key: part for key, part in facts.items() if part}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,12 @@ CALIBRATION: Mapping[str, Option] = {
     "calibration_length": Option(int, "tokens of each that are used"),
 }
 SAMPLES, LENGTH = 64, 512
+TOKENIZER = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.model",
+    "spiece.model", "tekken.json", "vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja", "chat_template.json",
+    "processor_config.json", "preprocessor_config.json",
+)  # fmt: skip
+"""What turns inputs into tokens, and tokens into text, in a folder."""
 
 
 class HuggingFace(Quantizer):
@@ -54,6 +61,16 @@ def folder(job: Job, environment: Environment) -> Path:
         return job.source.path.absolute()
     job.notes.append("the source is a GGUF file; it was turned into safetensors in BF16 first")
     return sources.safetensors(job.source.path, environment, job.log, job.progress)
+
+
+def keep_tokenizer(source: Path, out: Path) -> None:
+    """Give the result the source's own tokenizer, to the byte: one that a tool wrote anew has in it what the tool did
+    with it, such as cutting texts off for calibration.
+    """
+    for name in TOKENIZER:
+        (out / name).unlink(missing_ok=True)
+        if (source / name).is_file():
+            shutil.copyfile(source / name, out / name)
 
 
 def ignored(folder: Path, recipe: Recipe) -> list[str]:

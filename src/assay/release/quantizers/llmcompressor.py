@@ -12,7 +12,7 @@ from assay.gates.recipe import Recipe, of
 from assay.release.environments import prepared
 from assay.release.quantizers.base import Job, Option
 from assay.release.quantizers.environments import LLMCOMPRESSOR
-from assay.release.quantizers.huggingface import CALIBRATION, HuggingFace, calibration, folder, ignored
+from assay.release.quantizers.huggingface import CALIBRATION, HuggingFace, calibration, folder, ignored, keep_tokenizer
 
 if TYPE_CHECKING:
     from assay.release.checkpoint import Checkpoint
@@ -65,6 +65,7 @@ class LLMCompressor(HuggingFace):
         task: dict[str, Any] = {"source": str(source), "out": str(job.out), "scheme": job.recipe.scheme}
         task |= {"ignore": ignored(source, job.recipe), "group_size": job.option("group_size", None)}
         seconds = job.work(environment, "run_llmcompressor", task | {"targets": ["Linear"]} | calibration(job, None))
+        keep_tokenizer(source, job.out)
         return seconds, environment.lock()
 
 

@@ -13,7 +13,7 @@ from assay.release.environments import prepared
 from assay.release.quantizers.base import Job, Option
 from assay.release.quantizers.calibration import DEFAULT
 from assay.release.quantizers.environments import MODELOPT
-from assay.release.quantizers.huggingface import CALIBRATION, HuggingFace, calibration, folder, ignored
+from assay.release.quantizers.huggingface import CALIBRATION, HuggingFace, calibration, folder, ignored, keep_tokenizer
 
 CONFIGURATIONS: Mapping[str, str] = {
     "FP8": "FP8_DEFAULT_CFG",
@@ -38,6 +38,7 @@ class Modelopt(HuggingFace):
         what: dict[str, Any] = {"source": str(source), "out": str(job.out), "ignore": ignored(source, job.recipe)}
         what |= {"configuration": CONFIGURATIONS[job.recipe.scheme]}
         seconds = job.work(environment, "run_modelopt", what | calibration(job, DEFAULT))
+        keep_tokenizer(source, job.out)
         return seconds, environment.lock()
 
 

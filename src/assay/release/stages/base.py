@@ -127,12 +127,29 @@ def from_json(value: Mapping[str, Any]) -> Record:
         gate = content["gate"]
         content["gate"] = Gate(**{**gate, "reasons": tuple(gate["reasons"])}) if gate else None
         record = Record(**content)
+        _shaped(record)
         whole = value.get("schema") == SCHEMA and value.get("id") == record.id
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise EvidenceError(f"not a stage's record ({error!r})") from None
     if not whole:
         raise EvidenceError("it was changed: its id is not the digest of its content")
     return record
+
+
+def _shaped(record: Record) -> None:
+    """See that what others go by is of the kind that they take it for: anybody can write a record with a right id.
+
+    Raises TypeError.
+    """
+    texts: list[object] = [record.stage, record.key, *record.places, *record.needs.items(), *record.inputs.items()]
+    texts += [part for output in record.outputs for part in (output.path, output.digest)]
+    texts += [] if record.gate is None else [record.gate.file, record.gate.verdict, *record.gate.reasons]
+    parts = [part for text in texts for part in (text if isinstance(text, tuple) else (text,))]
+    maps = [record.facts, *(one for one in (record.failure, record.after) if one is not None)]
+    if not all(isinstance(part, str) for part in parts) or not all(isinstance(one, dict) for one in maps):
+        raise TypeError("a text or an object is something else")
+    if {output.kind for output in record.outputs} - {"file", "tree", "seal"} or record.status not in ("done", "failed"):
+        raise ValueError("an output or a status of no known kind")
 
 
 class Watch(Protocol):

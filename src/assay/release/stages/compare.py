@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.errors import EvidenceError
 from assay.gates.result import GateResult
+from assay.release import losses
 from assay.release.folder import BASELINE, digest
 from assay.release.stages.base import Context, Output, Product, Stage, digest_at, gate_of
 from assay.release.stages.evaluate import keyed
@@ -74,17 +75,20 @@ def compared(context: Context, point: str, round_: int, level: float) -> tuple[G
 def tasks_of(document: Any) -> tuple[dict[str, Any], ...]:
     """What a comparison measured, task by task, as decisions and fronts tell it.
 
-    `delta`, `low` and `high` are candidate - baseline in the metric's units; `loss` is the difference in the direction
+    `delta` is candidate - baseline in the metric's units; `low` and `high` are the bounds of it that the verdict rests
+    on, of which the one that keeps a loss below the margin is at `level`; `loss` is the difference in the direction
     that is worse.
     """
     return tuple(_task(task) for task in document["numbers"].get("tasks", ()))
 
 
+_KEPT = ("task", "metric", "kind", "gated", "tier", "verdict", "pairs", "baseline", "candidate", "delta")
+
+
 def _task(task: Any) -> dict[str, Any]:
-    delta = task.get("delta")
-    worse = None if delta is None else -delta if task.get("direction") == "higher_is_better" else delta
-    known = ("task", "metric", "gated", "tier", "verdict", "pairs", "baseline", "candidate", "delta", "low", "high")
-    value = {key: task.get(key) for key in known}
-    margin = task.get("margin") or {}
-    counts = {"won": task.get("won"), "lost": task.get("lost"), "samples_needed": task.get("samples_needed")}
-    return {**value, **counts, "loss": worse, "margin": margin.get("allowed"), "alpha": task.get("alpha")}
+    low, high = losses.interval(task)
+    worse = losses.loss(task)[0] if task.get("delta") is not None else None
+    counts = {name: task.get(name) for name in ("won", "lost", "samples_needed")}
+    margin = (task.get("margin") or {}).get("allowed")
+    held = {"low": low, "high": high, "level": losses.level(task), "loss": worse, "margin": margin}
+    return {**{key: task.get(key) for key in _KEPT}, **counts, **held}

@@ -6,14 +6,13 @@ be moved, a run goes on at another port, and a baseline's run is found again by 
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.errors import DeploymentFailed, EvidenceError
 from assay.models import deployment as deployments
+from assay.release import reused
 from assay.release.folder import BASELINE
 from assay.release.parts import Part, cut, final_of
 from assay.release.stages.base import Context, Output, Product, Stage, digest_at, gate_of
@@ -132,7 +131,7 @@ class Evaluate(Stage):
         found = self._known() if self.served.recipe is None else None
         if found is not None:
             self.context.emit("run_reused", point=self.point, run=found.name)
-            _copy(found, self.path)
+            reused.copy(found, self.path)
         else:
             self._run()
         output = Output(self.folder.relative(self.path), "seal", digest_at(self.path, "seal"))
@@ -157,47 +156,10 @@ class Evaluate(Stage):
             raise DeploymentFailed("; ".join(result.reasons), hint=f"its log: {log}")
 
     def _known(self) -> Path | None:
-        """A sealed run of this plan in the folders that the spec names, which holds when it is verified."""
-        from assay.evidence.verify import verify
-
+        """A sealed run of this plan, in the folders that the spec names or where it is tracked, that verifies."""
         if self.path.exists() or self.until is not None:
             return None
-        for path in _runs(self.context.release.spec.baseline):
-            if _plan_of(path) == self.draft[0].plan.digest and not verify(path):
-                return path
-        return None
-
-
-def _copy(found: Path, path: Path) -> None:
-    """A sealed run as it was sealed: verdicts that came later are on other runs, which are not here."""
-    from assay.evidence.manifest import read_manifest
-
-    shutil.copytree(found, path)
-    listed = {file["path"] for file in read_manifest(path / "manifest.json")["files"]}
-    for verdict in path.glob("verdicts/*"):
-        if verdict.relative_to(path).as_posix() not in listed:
-            verdict.unlink()
-
-
-def _runs(places: tuple[str, ...]) -> Iterator[Path]:
-    """The run directories at, in and just below some folders; those of finished releases too."""
-    for place in map(Path, places):
-        found = [
-            place,
-            *(path for pattern in ("*", "baseline/run*", "*/baseline/run*") for path in sorted(place.glob(pattern))),
-        ]
-        yield from (path for path in found if (path / "plan.json").is_file() and (path / "manifest.json").is_file())
-
-
-def _plan_of(path: Path) -> str | None:
-    """The digest of the plan that a run directory's seal covers; None where there is none to trust."""
-    from assay.errors import AssayError
-    from assay.evidence.manifest import read_manifest
-
-    try:
-        return str(read_manifest(path / "manifest.json")["plan"])
-    except (AssayError, OSError):
-        return None
+        return reused.find(self.context.release.spec, self.draft[0].plan.digest, self.context.watch.said)
 
 
 def keyed(name: str, point: str, round_: int) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.errors import EvidenceError
+from assay.errors import EvidenceError, MachineError
 from assay.files import pretty, read_json, write_atomic
 from assay.gates.result import Verdict
 from assay.models import deployment as deployments
@@ -82,9 +82,10 @@ class Prepare(Stage):
         from assay.release.checkpoint import inspect, view
 
         found = self._found()
-        result = feasible(
-            self._samples(), self.context.release.policy, self.context.release.levels, self._room(inspect(found))
-        )
+        release, room = self.context.release, self._room(inspect(found))
+        result = feasible(self._samples(), release.policy, release.levels, room)
+        if result.verdict is Verdict.PASS and (lacking := room.lacking()):
+            raise MachineError(lacking, layer="room", hint="free what it takes")
         path = self._converted(found) if result.verdict is Verdict.PASS else found.absolute()
         write_atomic(
             self.folder.source / "source.json",
@@ -147,14 +148,16 @@ class Prepare(Stage):
 
     def _room(self, checkpoint: Checkpoint) -> Room:
         """What the largest weights take in memory, and all candidates together on the disk."""
-        from assay.models.memory import available
+        from assay.models.memory import available, installed
         from assay.release.quantizers.registry import find
 
         release = self.context.release
         each = [find(recipe.quantizer).needs(checkpoint, recipe) for recipe in release.recipes]
         disk = release.space.trials * max(each) if release.space else sum(each)
-        room = Room(disk_needed=disk, disk=shutil.disk_usage(self.folder.path).free)
+        there = shutil.disk_usage(self.folder.path)
+        room = Room(disk_needed=disk, disk=there.total, disk_free=there.free)
         if release.deployer.name not in _ON_CPU or release.settings.gpu_layers:
             return room
         wide = 2 * checkpoint.parameters if release.spec.source.convert else 0
-        return replace(room, memory_needed=max(checkpoint.total_bytes, wide), memory=available())
+        needed = max(checkpoint.total_bytes, wide)
+        return replace(room, memory_needed=needed, memory=installed(), memory_free=available())

@@ -127,7 +127,7 @@ def measured(folder: ReleaseFolder, point: str, rung: int, policy: Policy) -> li
 
 
 def _plain(task: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: task[key] for key in ("task", "metric", "gated", "pairs", "delta", "loss", "margin")}
+    return {key: task[key] for key in ("task", "metric", "kind", "gated", "pairs", "delta", "loss", "margin")}
 
 
 class Select(Stage):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from assay.files import digest_of, pretty, read_json, write_atomic
 from assay.gates import health
@@ -51,6 +51,11 @@ class Served:
     def settings(self) -> Settings:
         """How it is served."""
         return replace(self.context.release.settings, name=self.name)
+
+    @property
+    def limits(self) -> health.Limits:
+        """What the health gate holds it to."""
+        return self.context.release.limits(self.recipe)
 
     @property
     def file(self) -> Path:
@@ -121,7 +126,7 @@ class Deploy(Stage):
 
     def inputs(self) -> dict[str, str]:
         """The checkpoint, all that shapes answers, and the limits; of a candidate also what was seen of the source."""
-        limits = str(self.served.context.release.limits.to_json()["digest"])
+        limits = str(self.served.limits.to_json()["digest"])
         found = {"checkpoint": digest(self.served.checkpoint), "limits": limits}
         found["model"] = digest_of(self.served.describe().identity)
         if self.served.recipe is not None:
@@ -154,11 +159,11 @@ def judged(served: Served, seen: Observation) -> GateResult:
     source = None
     if served.recipe is not None:
         source = from_json(read_json(served.context.folder.point(BASELINE) / "gates" / OBSERVATION))
-    return health.gate(seen, source, served.context.release.limits)
+    return health.gate(seen, source, served.limits)
 
 
-def judged_again(folder: ReleaseFolder, point: str, limits: Mapping[str, Any]) -> GateResult:
+def judged_again(folder: ReleaseFolder, point: str, limits: health.Limits) -> GateResult:
     """The same from the files of a release."""
     paths = [folder.point(name) / "gates" / OBSERVATION for name in (point, BASELINE)]
     source = read_json(paths[1]) if point != BASELINE else None
-    return health.gate(read_json(paths[0]), source, health.Limits(**limits))
+    return health.gate(read_json(paths[0]), source, limits)

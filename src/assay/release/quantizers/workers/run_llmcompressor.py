@@ -1,4 +1,4 @@
-"""Quantizes a Hugging Face folder with llmcompressor, in one shot.
+"""Quantizes a Hugging Face folder with llmcompressor, in one shot; its tokenizer is not written.
 
 Job: `source`, `out` (folders), `scheme` (a preset of compressed-tensors), `targets` and `ignore` (names of modules or
 classes, `re:` before a pattern), `group_size` (instead of the preset's), `calibration` (a file of JSON lines with a
@@ -26,7 +26,6 @@ def main(job: dict[str, Any]) -> None:
     with torch.no_grad():
         oneshot(model=model, recipe=_recipe(job), **_data(job, tokenizer))
     model.save_pretrained(job["out"], save_compressed=True)
-    tokenizer.save_pretrained(job["out"])
 
 
 def _recipe(job: dict[str, Any]) -> QuantizationModifier:

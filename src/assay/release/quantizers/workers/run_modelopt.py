@@ -1,4 +1,4 @@
-"""Quantizes a Hugging Face folder with NVIDIA's modelopt and exports it.
+"""Quantizes a Hugging Face folder with NVIDIA's modelopt and exports it; its tokenizer is not written.
 
 Job: `source`, `out` (folders), `configuration` (the name of one of modelopt's, such as "FP8_DEFAULT_CFG"), `ignore`
 (names of modules that stay as they are), `calibration` (a file of JSON lines with a `text`), `length` (tokens of a
@@ -35,7 +35,6 @@ def main(job: dict[str, Any]) -> None:
     with torch.no_grad():
         mtq.quantize(model, _configuration(job), forward)
         export_hf_checkpoint(model, export_dir=job["out"])
-    tokenizer.save_pretrained(job["out"])
 
 
 def _configuration(job: dict[str, Any]) -> dict[str, Any]:

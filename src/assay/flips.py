@@ -1,4 +1,7 @@
-"""Samples on which a candidate and its baseline differ, with both answers, read from their sealed runs."""
+"""Samples on which a candidate and its baseline differ, with both answers, read from their runs.
+
+Which they are stands in the result of `gate compare`; what was asked and answered, in the runs.
+"""
 
 from __future__ import annotations
 
@@ -7,35 +10,35 @@ from pathlib import Path
 from typing import Any
 
 from assay.errors import AssayError
-from assay.release.contents import Gated
 from assay.report.comparison import Flip, Side
 
 Key = tuple[str, str, int]
 KINDS = ("lost", "won")
 
 
-def counts(gate: Gated) -> dict[str, int]:
-    """How many samples changed sides, by kind, as far as the comparison lists them."""
-    return {kind: sum(len(_listed(task, kind)) for task in gate.tasks) for kind in KINDS}
+def flips(document: Mapping[str, Any], baseline: Path, candidate: Path, most: int) -> tuple[list[Flip], int]:
+    """At most `most` samples of each kind and task, losses first, and how many are left out.
+
+    `document`: the result of a comparison. Raises AssayError where a run cannot be read.
+    """
+    tasks = document["numbers"].get("tasks", ())
+    listed = [(str(task["task"]), kind, _listed(task, kind)) for kind in KINDS for task in tasks]
+    wanted = [
+        (kind, (task, str(flip["sample"]), int(flip.get("epoch", 0))))
+        for task, kind, found in listed
+        for flip in found[:most]
+    ]
+    if not wanted:
+        return [], 0
+    keys = {key for _, key in wanted}
+    chosen = [item.get("chosen") or {} for item in document["inputs"]]
+    sides = [_answers(path, keys, only) for path, only in zip((baseline, candidate), chosen, strict=True)]
+    left_out = sum(len(found) for _, _, found in listed) - len(wanted)
+    return [_flip(kind, key, *sides) for kind, key in wanted], left_out
 
 
 def _listed(task: Mapping[str, Any], kind: str) -> Sequence[Mapping[str, Any]]:
     return (task.get("flips") or {}).get(kind) or ()
-
-
-def flips(gate: Gated, baseline: Path, candidate: Path, most: int) -> list[Flip]:
-    """At most `most` of each kind and task, losses first. Raises AssayError where a run cannot be read."""
-    wanted = [
-        (kind, (str(task["task"]), str(flip["sample"]), int(flip.get("epoch", 0))))
-        for task in gate.tasks
-        for kind in KINDS
-        for flip in _listed(task, kind)[:most]
-    ]
-    if not wanted:
-        return []
-    keys = {key for _, key in wanted}
-    left, right = _answers(baseline, keys), _answers(candidate, keys)
-    return [_flip(kind, key, left, right) for kind, key in sorted(wanted, key=lambda pair: KINDS.index(pair[0]))]
 
 
 Answers = Mapping[Key, tuple[Side, str]]
@@ -48,15 +51,17 @@ def _flip(kind: str, key: Key, left: Answers, right: Answers) -> Flip:
     return Flip(task, kind, f"{sample}, epoch {epoch}" if epoch else sample, asked, *sides)
 
 
-def _answers(path: Path, wanted: set[Key]) -> dict[Key, tuple[Side, str]]:
-    """The stored answers of these samples, and what was asked."""
+def _answers(path: Path, wanted: set[Key], chosen: Mapping[str, str]) -> dict[Key, tuple[Side, str]]:
+    """The stored answers of these samples, and what was asked; of the model and prompt that the comparison chose."""
     from assay.session import open as open_run
 
     run, found = open_run(path), dict[Key, tuple[Side, str]]()
     for entry in run:
         attempt = entry.attempt
-        key = (run.plan.cells[attempt["cell"]].task, str(attempt["sample"]), int(attempt["epoch"]))
-        if key not in wanted:
+        cell = run.plan.cells[attempt["cell"]]
+        key = (cell.task, str(attempt["sample"]), int(attempt["epoch"]))
+        named = {"model": cell.model, "prompt": cell.prompt}
+        if key not in wanted or any(named.get(name) != value for name, value in chosen.items()):
             continue
         score = entry.scores[0] if entry.scores else {}
         why = str(score.get("why") or score.get("error") or "")
