@@ -66,6 +66,29 @@ def test_what_cannot_be_decided_is_told_at_once_sealed_signed_and_verified(
     assert command(["release", "run", spec, "--out", "out"]) == 1
 
 
+@pytest.mark.local
+@pytest.mark.data
+def test_memory_that_is_taken_up_now_is_no_verdict_and_memory_that_is_not_there_is(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from assay.models import memory
+
+    monkeypatch.chdir(tmp_path)
+    limit = {"tasks": [{"task": "arc_easy", "limit": 300}], "source": "smollm2-135m"}
+    spec = written(tmp_path, **limit)
+    monkeypatch.setattr(memory, "available", lambda: 1 << 20)
+    code, told = document(capsys, "release", "run", spec, "--out", "out")
+    assert (code, told["failure_class"]) == (6, "SYSTEMIC")
+    assert "of memory, and 0.0 GB are free now" in told["message"]
+    assert not Path("out/manifest.json").exists()
+    assert not list(Path("out").glob("stages/*.json"))
+    monkeypatch.setattr(memory, "installed", lambda: 1 << 20)
+    code, told = document(capsys, "release", "run", spec, "--out", "out")
+    assert (code, told["verdict"]) == (5, "INFEASIBLE")
+    assert "this machine has 0.0 GB at all" in told["reasons"][0]
+    assert document(capsys, "verify", "out")[0] == 0
+
+
 def test_no_option_leaves_a_stage_or_a_gate_out() -> None:
     from assay.cli.release import run_
 
@@ -82,6 +105,24 @@ def test_the_status_of_a_directory(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "compare-Q8_0" in shown.out
     assert "stage_finished: stage decide, status done" in shown.err
     assert command(["release", "status", str(tmp_path)]) == 2
+    (tmp_path / "r" / "release.json").write_text('{"schema": "assay.release_record.v1"}')
+    assert command(["release", "status", str(tmp_path / "r")]) == 1
+    assert "not what assay writes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"), [("pass", "arc_easy -1.00 [-1.90, +3.00]"), ("measure", "arc_easy -0.01 [-0.019, +0.03]")]
+)
+def test_the_table_has_the_bounds_of_the_verdict_in_points_of_a_rate_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str, told: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    bounds = {"low": -0.019, "low_level": 0.002, "high": 0.03, "high_level": 0.01}
+    changes = {"candidates": ["Q8_0"]}
+    script = {"compare-Q8_0": {"task": {"kind": kind, "gain_bounds": bounds}}}
+    conduct(tmp_path / "out", asked(**changes), script)
+    assert command(["release", "run", written(tmp_path, **changes), "--out", str(tmp_path / "out")]) == 0
+    assert told in capsys.readouterr().out
 
 
 def test_starting_over_keeps_the_old_release(

@@ -143,6 +143,16 @@ def test_lines_are_counted_across_blocks(tmp_path: Path, monkeypatch: pytest.Mon
     assert [secret.line for secret in scan_file(tmp_path / "x", "x")] == [1, 64, 65, 200]
 
 
+def test_where_a_shell_is_is_no_password(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    value = "/srv/w0rk/a_real_search_of_two_reci0"
+    for name in ("PWD", "OLDPWD"):
+        monkeypatch.setenv(name, value)
+    (tmp_path / "file.json").write_text(f'{{"path": "{value}"}}')
+    assert not list(scan_file(tmp_path / "file.json", "file.json"))
+    monkeypatch.setenv("LAB_PWD", value)
+    assert list(scan_file(tmp_path / "file.json", "file.json"))
+
+
 def test_what_the_environment_holds_as_a_key_is_known_by_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
     value = drawn(LOWER, 24)
     assert secrets_in(f"denied: {value}") == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.errors import ConfigError, ModelUnavailable
+from assay.errors import ConfigError, FailureClass, ModelUnavailable
 from assay.models import memory
 from assay.models.base import Size
 from assay.models.memory import available, check, check_limit
@@ -114,6 +114,20 @@ def test_what_does_not_fit_is_refused_with_both_numbers(monkeypatch: pytest.Monk
     check(Size(1, None, "a test"), "m")
     with pytest.raises(ModelUnavailable, match=r"m needs 2\.50 GB of memory \(a test\), 2\.00 GB are free"):
         check(Size(1, 2_500_000_000, "a test"), "m")
+
+
+@pytest.mark.parametrize(
+    ("whole", "kind"),
+    [(3 * GB, FailureClass.SYSTEMIC), (2 * GB, FailureClass.MODEL_UNSUPPORTED), (None, FailureClass.MODEL_UNSUPPORTED)],
+)
+def test_memory_that_others_use_just_now_says_nothing_of_the_model(
+    monkeypatch: pytest.MonkeyPatch, whole: int | None, kind: FailureClass
+):
+    monkeypatch.setattr(memory, "available", lambda: 2 * GB)
+    monkeypatch.setattr(memory, "installed", lambda: whole)
+    with pytest.raises(ModelUnavailable) as caught:
+        check(Size(1, 2_500_000_000, "a test"), "m")
+    assert caught.value.failure_class is kind
 
 
 def test_the_limit_names_size_source_and_limit():

@@ -5,6 +5,7 @@ ones are in test_release_real.py.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import signal
 import subprocess
@@ -404,13 +405,10 @@ def test_killed_at_and_between_all_stages_it_comes_to_the_same_and_does_nothing_
 ) -> None:
     whole = conduct(tmp_path / "whole", asked(candidates=ONE))
     path = tmp_path / "killed"
-    # Each stage waits to be killed the first time; after that it is done at once.
-    waiting = ALL if moment == "stage_started" else ALL[1:]
-    path.with_suffix(".script").write_bytes(orjson.dumps({key: [{"sleep": 600}, {}] for key in waiting}))
     (tmp_path / "spec.yaml").write_text("candidates: [Q8_0]")
     with _conducting(tmp_path / "spec.yaml", path) as conductor:
-        for key in ALL[:-1]:
-            _kill_at(conductor, path, (moment, key))
+        for key, following in itertools.pairwise(ALL):
+            _kill_at(conductor, path, (moment, key), key if moment == "stage_started" else following)
     again = conduct(path, asked(candidates=ONE), {})
     assert Counter(finished(path)) == Counter(ALL)
     assert _void(path) == []
@@ -436,10 +434,10 @@ def _conducting(spec: Path, path: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def _kill_at(conductor: subprocess.Popen[str], path: Path, wanted: tuple[str, str]) -> None:
-    """Conduct in another process, and kill it as soon as that has happened."""
+def _kill_at(conductor: subprocess.Popen[str], path: Path, wanted: tuple[str, str], stop: str) -> None:
+    """Conduct in another process, which stops in that stage, and kill it as soon as what is wanted has happened."""
     assert conductor.stdin and conductor.stdout
-    conductor.stdin.write("once more\n")
+    conductor.stdin.write(f"{stop}\n")
     conductor.stdin.flush()
     child = int(conductor.stdout.readline())
     try:

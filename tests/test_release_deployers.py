@@ -23,6 +23,7 @@ from assay.release.deployers import lock, vllm
 from assay.release.deployers.base import Settings, find, names, settings
 from assay.release.deployers.process import Process, free_port, tail
 from assay.release.deployers.server import get
+from support.checkpoints import source
 from support.stub import Stub
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -386,6 +387,13 @@ def test_transformers_says_what_its_environment_lacks(tmp_path: Path):
             find("transformers").deploy(tmp_path, bare, tmp_path / "log")
     with pytest.raises(MachineError, match="No such file"):
         find("transformers").deploy(tmp_path, Settings(python=str(tmp_path / "python")), tmp_path / "log")
+
+
+def test_transformers_is_asked_one_thing_at_a_time_unless_it_batches(tmp_path: Path):
+    folder = source(tmp_path / "folder")
+    for extra, slots in (((), 1), (("--continuous-batching",), 4)):
+        described = find("transformers").describe(folder, Settings(python=sys.executable, slots=4, extra=extra))
+        assert described.slots == slots
 
 
 @pytest.mark.hf

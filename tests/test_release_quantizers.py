@@ -28,7 +28,9 @@ from assay.release.environments import prepared
 from assay.release.quantizers import registry
 from assay.release.quantizers.calibration import texts
 from assay.release.quantizers.environments import cyllama
+from assay.release.quantizers.huggingface import keep_tokenizer
 from assay.spec.schema import ModelSpec
+from support.small import LAYERS, small
 
 _SHARED = os.environ.get("ASSAY_HOME")
 GGUF = registry.find("gguf")
@@ -48,6 +50,12 @@ def f16(wheel, tmp_path_factory):
     """The same in 16 bits: the source of all variants."""
     folder = tmp_path_factory.mktemp("source")
     return GGUF.quantize(wheel, RECIPES["F16"], folder / "smollm2-f16.gguf", folder / "log").path
+
+
+@pytest.fixture(scope="module")
+def cut(f16, tmp_path_factory):
+    """A few layers of that, for what has nothing to do with how many there are."""
+    return small(f16, tmp_path_factory.mktemp("cut") / "cut-f16.gguf")
 
 
 @pytest.fixture
@@ -171,12 +179,30 @@ def test_16_bits_keep_all_metadata_and_every_number(wheel, f16):
 
 @pytest.mark.local
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "code"), [("Q8_0", 7), ("Q4_0", 2), ("Q5_1", 9), ("MXFP4", 38), ("BF16", 32)])
+@pytest.mark.parametrize(("name", "code"), [("Q5_1", 9), ("MXFP4", 38)])
 def test_a_variant_talks_sense(f16, tmp_path, name, code):
+    """Q8_0 and Q4_0 are served, and looked at for their health, in test_release_real.py."""
     result = made(f16, name, tmp_path, engine="gguf")
     assert read_header(result.path).metadata["general.file_type"] == code
-    assert result.bytes == result.path.stat().st_size
     assert says(result.path, "One, two, three, four,").startswith(" five")
+
+
+@pytest.mark.local
+@pytest.mark.parametrize(
+    ("name", "code", "error"),
+    [("Q8_0", 7, 0.01), ("Q4_0", 2, 0.12), ("Q5_1", 9, 0.06), ("MXFP4", 38, 0.15), ("BF16", 32, 0.003)],
+)
+def test_a_variant_is_as_near_to_its_source_as_its_bits_allow(cut, tmp_path, name, code, error):
+    from gguf import GGUFReader
+    from gguf.quants import dequantize
+
+    result = made(cut, name, tmp_path, engine="gguf")
+    assert read_header(result.path).metadata["general.file_type"] == code
+    assert result.bytes == result.path.stat().st_size
+    pairs = zip(GGUFReader(cut).tensors, GGUFReader(result.path).tensors, strict=True)
+    wide = [(old.data.astype("f4"), dequantize(new.data, new.tensor_type)) for old, new in pairs if old.data.ndim > 1]
+    off = [float(((new - old) ** 2).sum() / (old**2).sum()) ** 0.5 for old, new in wide]
+    assert error / 10 < max(off) < error
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["log", result.path.name])
 
 
@@ -195,20 +221,22 @@ def says(path, text):
 
 @pytest.mark.local
 @pytest.mark.slow
-def test_a_quantized_source_is_the_same_as_its_16_bits(wheel, f16, tmp_path):
-    one = made(wheel, "Q8_0", tmp_path)
-    other = GGUF.quantize(f16, RECIPES["Q8_0"], tmp_path / "other.gguf", tmp_path / "log")
+def test_a_quantized_source_is_the_same_as_its_16_bits(cut, tmp_path):
+    coarse = made(cut, "Q4_1", tmp_path)
+    wide = GGUF.quantize(coarse.path, RECIPES["F16"], tmp_path / "wide.gguf", tmp_path / "log")
+    one = made(coarse.path, "Q8_0", tmp_path)
+    other = GGUF.quantize(wide.path, RECIPES["Q8_0"], tmp_path / "other.gguf", tmp_path / "log")
     assert digest_file(one.path) == digest_file(other.path)
 
 
 @pytest.mark.local
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["Q8_0", "Q4_0"])
-def test_llama_cpp_and_gguf_write_the_same_numbers(environments, f16, tmp_path, name):
+def test_llama_cpp_and_gguf_write_the_same_numbers(environments, cut, tmp_path, name):
     from gguf import GGUFReader
 
-    theirs = made(f16, name, tmp_path, engine="cyllama")
-    ours = GGUF.quantize(f16, replace(RECIPES[name], options={"engine": "gguf"}), tmp_path / "o.gguf", tmp_path / "log")
+    theirs = made(cut, name, tmp_path, engine="cyllama")
+    ours = GGUF.quantize(cut, replace(RECIPES[name], options={"engine": "gguf"}), tmp_path / "o.gguf", tmp_path / "log")
     assert types(theirs.path) == types(ours.path)
     one, other = ({tensor.name: tensor.data for tensor in GGUFReader(made.path).tensors} for made in (theirs, ours))
     assert all((one[name] == other[name]).all() for name in one)
@@ -217,28 +245,29 @@ def test_llama_cpp_and_gguf_write_the_same_numbers(environments, f16, tmp_path, 
 
 @pytest.mark.local
 @pytest.mark.slow
-def test_a_k_quant_of_a_narrow_model_holds_what_the_warning_says(environments, wheel, tmp_path):
-    result = made(wheel, "Q2_K", tmp_path)
+def test_a_k_quant_of_a_narrow_model_holds_what_the_warning_says(environments, cut, tmp_path):
+    result = made(made(cut, "Q4_1", tmp_path).path, "Q2_K", tmp_path)
     assert Counter(types(result.path).values())["Q2_K"] == 0
     assert result.notes == ("the source holds Q4_1, Q8_0; it was turned into F16 first",)
 
 
 @pytest.mark.local
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["Q4_0", "Q4_K_M"])
-def test_layers_that_are_kept_stay_as_they_are(environments, f16, tmp_path, name):
+@pytest.mark.parametrize(("name", "source", "layers"), [("Q4_0", "cut", LAYERS), ("Q4_K_M", "f16", 30)])
+def test_layers_that_are_kept_stay_as_they_are(environments, request, tmp_path, name, source, layers):
     recipe = replace(RECIPES[name], ignore=(*RECIPES[name].ignore, "*.attn_v", "role:embedding"))
-    result = GGUF.quantize(f16, recipe, tmp_path / "x.gguf", tmp_path / "log")
+    result = GGUF.quantize(request.getfixturevalue(source), recipe, tmp_path / "x.gguf", tmp_path / "log")
     found = types(result.path)
     kept = {tensor: kind for tensor, kind in found.items() if "attn_v" in tensor or tensor.startswith("token_embd")}
-    assert (len(kept), set(kept.values())) == (31, {"F16"})
+    assert (len(kept), set(kept.values())) == (layers + 1, {"F16"})
     assert "F16" not in {kind for tensor, kind in found.items() if tensor not in kept}
-    assert says(result.path, "One, two, three, four,").startswith(" five")
+    if source == "f16":
+        assert says(result.path, "One, two, three, four,").startswith(" five")
 
 
 @pytest.mark.local
 @pytest.mark.slow
-def test_a_llama_quantize_on_the_path_goes_first(environments, f16, tmp_path, monkeypatch):
+def test_a_llama_quantize_on_the_path_goes_first(environments, cut, tmp_path, monkeypatch):
     """The real quantizer, under the name and with the arguments of the program."""
     python = prepared(cyllama()).python
     program = tmp_path / "bin" / "llama-quantize"
@@ -248,32 +277,32 @@ def test_a_llama_quantize_on_the_path_goes_first(environments, f16, tmp_path, mo
     program.write_text(f"#!{python}\n{code}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    result = made(f16, "Q6_K", tmp_path)
-    assert Counter(types(result.path).values()) == {"Q8_0": 181, "F32": 61, "Q6_K": 30}
+    result = made(cut, "Q6_K", tmp_path)
+    assert Counter(types(result.path).values()) == {"Q8_0": 6 * LAYERS + 1, "F32": 2 * LAYERS + 1, "Q6_K": LAYERS}
     assert (result.environment["name"], result.environment["sha256"]) == ("llama-quantize", digest_file(program))
 
 
 @pytest.mark.local
-def test_experts_of_a_dense_model_are_refused_at_once(f16, tmp_path):
+def test_experts_of_a_dense_model_are_refused_at_once(cut, tmp_path):
     with pytest.raises(ModelUnavailable, match="no layer of this model") as caught:
-        made(f16, "Q4_0-experts-only", tmp_path)
+        made(cut, "Q4_0-experts-only", tmp_path)
     assert caught.value.failure_class == "MODEL_UNSUPPORTED"
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.local
 @pytest.mark.slow
-def test_a_tool_that_fails_leaves_nothing(f16, tmp_path, monkeypatch):
+def test_a_tool_that_fails_leaves_nothing(cut, tmp_path, monkeypatch):
     with pytest.raises(MachineError, match="No module named 'cyllama'"):
-        GGUF.quantize(f16, RECIPES["Q6_K"], tmp_path / "x.gguf", tmp_path / "log", python=Path(sys.executable))
+        GGUF.quantize(cut, RECIPES["Q6_K"], tmp_path / "x.gguf", tmp_path / "log", python=Path(sys.executable))
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
 
 
 @pytest.mark.local
 @pytest.mark.slow
-def test_killed_half_way_it_is_made_anew(f16, tmp_path):
+def test_killed_half_way_it_is_made_anew(cut, tmp_path):
     out = tmp_path / "x.gguf"
-    arguments = ["checkpoint", "quantize", str(f16), "--recipe", "MXFP4", "--out", str(out)]
+    arguments = ["checkpoint", "quantize", str(cut), "--recipe", "MXFP4", "--out", str(out)]
     asker = subprocess.Popen([sys.executable, "-m", "assay", *arguments], stderr=subprocess.DEVNULL)
     aside = tmp_path / ".x.gguf.part"
     while not (aside / "x.gguf").exists():
@@ -282,19 +311,19 @@ def test_killed_half_way_it_is_made_anew(f16, tmp_path):
     asker.send_signal(signal.SIGKILL)
     asker.wait()
     assert not out.exists()
-    result = GGUF.quantize(f16, RECIPES["MXFP4"], out, tmp_path / "log")
-    assert Counter(types(result.path).values())["MXFP4"] == 210
+    result = GGUF.quantize(cut, RECIPES["MXFP4"], out, tmp_path / "log")
+    assert Counter(types(result.path).values())["MXFP4"] == 7 * LAYERS
     assert not aside.exists()
 
 
 @pytest.mark.local
-def test_the_command_says_size_time_and_lock(f16, tmp_path):
+def test_the_command_says_size_time_and_lock(cut, tmp_path):
     import json
 
     out = tmp_path / "models" / "x.gguf"
-    arguments = ["quantize", str(f16), "--recipe", "Q8_0", "--out", str(out), "--json"]
+    arguments = ["quantize", str(cut), "--recipe", "Q8_0", "--out", str(out), "--json"]
     told = json.loads(CliRunner().invoke(command, arguments, catch_exceptions=False).stdout)
-    assert (told["bytes"], told["source_bytes"]) == (out.stat().st_size, f16.stat().st_size)
+    assert (told["bytes"], told["source_bytes"]) == (out.stat().st_size, cut.stat().st_size)
     assert told["environment"]["digest"]
     assert told["recipe"]["name"] == "Q8_0"
     rows = json.loads(CliRunner().invoke(command, ["recipes", str(out), "--json"]).stdout)["recipes"]
@@ -304,3 +333,14 @@ def test_the_command_says_size_time_and_lock(f16, tmp_path):
     assert fits["W4A16"] == (False, False)
     shown = CliRunner().invoke(command, ["recipes", str(out)]).stdout
     assert "groups of 64 would" in shown
+
+
+def test_the_tokenizer_of_a_folder_is_the_sources_own(tmp_path):
+    source, out = tmp_path / "source", tmp_path / "out"
+    for folder, files in ((source, {"tokenizer.json": "1", "config.json": "2"}), (out, {"vocab.json": "3"})):
+        folder.mkdir()
+        for name, text in files.items():
+            (folder / name).write_text(text)
+    (out / "tokenizer.json").write_text("cut off at 512")
+    keep_tokenizer(source, out)
+    assert {path.name: path.read_text() for path in out.iterdir()} == {"tokenizer.json": "1"}

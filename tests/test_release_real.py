@@ -19,6 +19,7 @@ import yaml
 
 from assay.errors import EvidenceError
 from assay.files import digest_file, pretty, read_json
+from assay.gates.health import Limits
 from assay.release.conductor import Conductor
 from assay.release.folder import ReleaseFolder
 from assay.release.quantizers import registry
@@ -42,6 +43,8 @@ SPEC: dict[str, Any] = {
     "tasks": [{"task": "arc_easy", "limit": 12, "scoring_mode": "multiple_choice"}],
     # Twelve questions say next to nothing: the margin is wide, so that the chain may end in any verdict it can.
     "policy": {"schema": "assay.policy.v1", "defaults": {"margin": 0.6, "max_gain": 0.9}},
+    # So does a look at two short answers of how common their words are.
+    "serving": {"health": {"known_ratio": 0.2}},
     "cache": "off",
 }
 
@@ -144,6 +147,8 @@ def test_its_verdict_follows_from_real_numbers(killed: Path) -> None:
     assert (decision["verdict"], point["verdict"]) == ("ACCEPT", "ACCEPT")
     assert point["tasks"][0]["pairs"] == 12
     assert 0.4 < point["ratio"] < 0.6
+    health = read_json(killed / "candidates" / "Q8_0" / "gates" / "health.json")
+    assert health["policy"]["perplexity_ratio"] == Limits.of(8.5).perplexity_ratio < Limits().perplexity_ratio
     assert point["tokens_per_s"] > 0
     plans = [read_json(killed / part / "run" / "plan.json") for part in ("baseline", "candidates/Q8_0")]
     assert plans[0]["tasks"] == plans[1]["tasks"]
@@ -189,6 +194,42 @@ def test_a_decision_that_was_sealed_anew_by_somebody_does_not_follow(killed: Pat
     finally:
         for name, data in kept.items():
             (killed / name).write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["card.md", "report.html"])
+def test_pages_that_were_sealed_anew_by_somebody_do_not_follow(killed: Path, name: str) -> None:
+    from assay.evidence.manifest import identity
+
+    kept = {path: (killed / path).read_bytes() for path in (name, "manifest.json")}
+    (killed / name).write_bytes(kept[name].replace(b"Q8_0", b"Q2_K"))
+    manifest = read_json(killed / "manifest.json")
+    for file in manifest["files"]:
+        if file["path"] == name:
+            file |= {"sha256": digest_file(killed / name), "bytes": (killed / name).stat().st_size}
+    try:
+        (killed / "manifest.json").write_bytes(pretty({**manifest, "id": identity(manifest)}))
+        assert [finding.path for finding in verify(killed)] == [name]
+        notes: list[str] = []
+        other = {**manifest, "tool": {"name": "assay", "version": "0.0.0"}}
+        (killed / "manifest.json").write_bytes(pretty({**other, "id": identity(other)}))
+        assert verify(killed, note=notes.append) == []
+        assert any(note.startswith(f"{name}: written by assay 0.0.0") for note in notes)
+    finally:
+        for path, data in kept.items():
+            (killed / path).write_bytes(data)
+
+
+def test_a_verdict_given_on_its_runs_since_leaves_a_release_what_it_was(killed: Path, tmp_path: Path) -> None:
+    from assay.cli.main import run as command
+
+    (tmp_path / "policy.yaml").write_text(yaml.safe_dump({"schema": "assay.policy.v1", "defaults": {"margin": 0.5}}))
+    runs = [str(killed / part / "run") for part in ("baseline", "candidates/Q8_0")]
+    command(["gate", "compare", *runs, "--policy", str(tmp_path / "policy.yaml")])
+    assert verify(killed) == []
+    added = killed / "baseline" / "run" / "more.txt"
+    added.write_text("more")
+    assert [finding.path for finding in verify(killed)] == ["baseline/run/more.txt"]
+    added.unlink()
 
 
 def test_a_finished_release_that_was_changed_is_not_taken_for_one(killed: Path) -> None:

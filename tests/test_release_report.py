@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,12 @@ import pytest
 from assay.cli.main import run
 from assay.errors import ConfigError, EvidenceError
 from assay.files import digest_file, digest_of, pretty
-from assay.release import card, report, seal
+from assay.release import card, checking, report, seal
 from assay.release.folder import ReleaseFolder
 from assay.release.losses import interval, level, loss
 from assay.release.pages import pages
-from assay.release.stages.base import from_json
+from assay.release.stages.base import Gate, Record, from_json
+from assay.release.stages.store import Store
 from support.released import COUNT, HOSTILE, released, rewritten
 from support.releasing import asked, conduct
 
@@ -217,6 +220,41 @@ def test_both_are_sealed_and_an_edit_is_found(made: Path, tmp_path: Path) -> Non
     shutil.copytree(made, tmp_path / "r")
     (tmp_path / "r" / "card.md").write_text("The best model.")
     assert [name for name, _ in seal.problems(ReleaseFolder(tmp_path / "r"), hashed=True)] == ["card.md"]
+
+
+def _checked(path: Path, change: Callable[[dict[str, Record]], dict[str, Record]] = lambda found: found) -> list[str]:
+    folder = ReleaseFolder(path)
+    return [str(finding) for finding in checking.problems(folder, change(Store(folder).records()))]
+
+
+def test_gates_that_count_are_all_there_and_of_these_runs(made: Path) -> None:
+    assert _checked(made) == []
+    gates = {key: record.gate for key, record in Store(ReleaseFolder(made)).records().items()}
+    other = _checked(made, lambda found: found | {"compare-Q6_K": _gated(found["compare-Q6_K"], gates["compare-Q8_0"])})
+    assert len(other) == 1
+    assert "is not of the runs of Q6_K" in other[0]
+
+
+@pytest.mark.parametrize("stage", ["ptq-Q6_K", "deploy-Q6_K", "run-Q6_K", "run-baseline"])
+def test_a_comparison_without_a_gate_before_it_is_found(made: Path, stage: str) -> None:
+    left_out = _checked(made, lambda found: {key: record for key, record in found.items() if key != stage})
+    assert f"stages/compare-Q6_K: compared without the stage {stage}" in left_out
+    failed = _checked(made, lambda found: found | {stage: replace(found[stage], status="failed")})
+    assert f"stages/compare-Q6_K: compared though {stage} failed" in failed
+
+
+@pytest.mark.parametrize("stage", ["compare-Q6_K", "run-Q6_K"])
+def test_a_gate_that_was_asked_by_another_policy_is_found(copied: Path, stage: str) -> None:
+    record = Store(ReleaseFolder(copied)).records()[stage]
+    path = copied / str(record.gate and record.gate.file)
+    document = orjson.loads(path.read_bytes())
+    document["policy"]["content"]["defaults"]["margin"] = 0.9
+    path.write_bytes(pretty(document))
+    assert any("another policy" in finding for finding in _checked(copied))
+
+
+def _gated(record: Record, gate: Gate | None) -> Record:
+    return replace(record, gate=gate)
 
 
 def test_the_same_files_give_the_same_bytes(made: Path, tmp_path: Path) -> None:

@@ -38,6 +38,12 @@ def test_the_example_is_one_and_its_candidates_are_six() -> None:
     assert release.path(None).name == f"smollm2-{release.digest[:8]}"
 
 
+def test_the_example_of_a_folder_means_what_it_says() -> None:
+    release = resolve(EXAMPLE.with_name("release-safetensors.yaml"))
+    assert [recipe.quantizer for recipe in release.recipes] == ["llmcompressor"]
+    assert (release.deployer.name, release.settings.threads) == ("transformers", 1)
+
+
 def test_the_same_meaning_has_the_same_digest_and_another_one_has_not() -> None:
     first = resolved(parse(BASIC))
     assert resolved(parse({**BASIC, "seed": 0, "stop": "all"})).digest == first.digest
@@ -71,6 +77,10 @@ def test_a_policy_may_be_a_file_and_means_the_same(tmp_path: Path) -> None:
         ({"serving": {"deployer": "llama"}}, "deployer", "did you mean 'llamacpp'"),
         ({"serving": {"settings": {"slot": 2}}}, "slot", "did you mean 'slots'"),
         ({"serving": {"settings": {"slots": 0}}}, "slots", "slots"),
+        ({"serving": {"settings": {"slots": "many"}}}, "slots", "int"),
+        ({"serving": {"settings": {"extra": "--a 'b"}}}, "extra", "No closing quotation"),
+        ({"serving": {"settings": {"alone": False}}}, "alone", "the release sets it"),
+        ({"serving": {"deployer": "external"}}, "external", "every candidate would be the same model"),
         ({"serving": {"health": {"perplexity": 0.5}}}, "perplexity", "a number from 1"),
         ({"serving": {"health": {"perplexety": 5.0}}}, "perplexety", "did you mean 'perplexity'"),
         ({"policy": {"schema": "assay.policy.v1", "defaults": {"marginn": 0.1}}}, "marginn", "unknown key"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,17 +17,17 @@ from assay.tracking.store import choose
 from assay.tracking.target import Target
 from support import judging
 from support.stub import Stub
-from support.tracking import client, history, logged, made, needs_mlflow, server
+from support.tracking import client, history, logged, made, needs_mlflow
 
 pytestmark = needs_mlflow
 
 
 @pytest.fixture(scope="module")
-def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Nobody can write below this root: to us it is as a folder of another machine."""
-    folder = tmp_path_factory.mktemp("apart")
-    with server(folder, "--default-artifact-root", "file:///proc/assay/elsewhere", "--no-serve-artifacts") as uri:
-        yield uri
+def apart(mlflow: str) -> str:
+    """Nobody can write where these experiments keep artifacts: to us it is as a folder of another machine."""
+    for name in ("small", "back", "long", "changed", "names"):
+        client(mlflow).create_experiment(name, artifact_location="file:///proc/assay/elsewhere")
+    return mlflow
 
 
 def test_small_files_are_kept_in_tags(tmp_path: Path, stub: Stub, apart: str):

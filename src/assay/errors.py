@@ -142,6 +142,12 @@ class ModelUnavailable(MachineError):
     failure_class = FailureClass.MODEL_UNSUPPORTED
 
 
+class MemoryTaken(ModelUnavailable):
+    """A model would fit into this machine's memory, and does not beside what uses it just now: that passes."""
+
+    failure_class = FailureClass.SYSTEMIC
+
+
 class BackendUnreachable(MachineError):
     """Nobody answers at the endpoint, or it refuses everything."""
 

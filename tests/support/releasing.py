@@ -211,15 +211,16 @@ def edit(path: Path, **changes: Any) -> None:
 
 
 def _serve(spec: Path, path: Path) -> None:
-    """For each line of input conduct the release in a process of its own, whose number is told, and then its end.
+    """For each line of input, the name of a stage, conduct the release in a process of its own that stops for good in
+    that stage, or at the end. Its number is told, and then how it ended.
 
     The children are forked, so that Python and assay are loaded but once.
     """
     release = asked(**yaml.safe_load(spec.read_text()))
-    for _ in sys.stdin:
+    for name in sys.stdin:
         child = os.fork()
         if child == 0:
-            conduct(path, release)
+            conduct(path, release, {name.strip(): {"sleep": 600}})
             time.sleep(600)  # whoever asked for it kills it
             os._exit(1)
         print(child, flush=True)

@@ -260,12 +260,16 @@ def _literally(value: str) -> tuple[Compiled, ...]:
     return tuple((form, re.compile(re.escape(form)), False) for form in sorted(forms))
 
 
+_FOLDERS = ("PWD", "OLDPWD")
+"""Variables of the shell that are named as passwords are, and hold where it is and was."""
+
+
 def _environment() -> dict[str, str]:
     """The environment variables that hold a secret by name and by look, or a password of 12 characters and more."""
     return {
         f"the value of {name}": value
         for name, value in os.environ.items()
-        if len(value) >= _LEAST and find_under(name, value) and not ordinary(value)
+        if name not in _FOLDERS and len(value) >= _LEAST and find_under(name, value) and not ordinary(value)
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from assay.errors import ConfigError, ModelUnavailable, Problem
+from assay.errors import ConfigError, MemoryTaken, ModelUnavailable, Problem
 from assay.models.base import Size
 
 PROC = Path("/proc")
@@ -99,14 +99,16 @@ def _stat(path: Path, key: str) -> int | None:
 
 
 def check(size: Size, name: str) -> None:
-    """Refuse a model that would not fit in free memory. Raises ModelUnavailable that names both numbers.
+    """Refuse a model that would not fit in free memory. Raises ModelUnavailable that names both numbers; MemoryTaken, a
+    kind of it, where the model would fit if nobody else used any.
 
     Passes where either number is unknown: then there is nothing to compare.
     """
-    free = available()
+    free, whole = available(), installed()
     if size.memory is None or free is None or size.memory <= free:
         return
-    raise ModelUnavailable(
+    kind = MemoryTaken if whole is not None and size.memory <= whole else ModelUnavailable
+    raise kind(
         f"{name} needs {gigabytes(size.memory)} of memory ({size.source}), {gigabytes(free)} are free",
         layer="memory",
         hint="free memory, or take a smaller model, fewer slots or a shorter context",

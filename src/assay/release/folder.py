@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from assay.errors import EvidenceError, MachineError
+from assay.errors import EvidenceError, MachineError, ModelUnavailable
 from assay.files import digest_of, read_json
 from assay.models.digests import cached_digest
 
@@ -72,8 +72,12 @@ class ReleaseFolder:
         return path
 
     def content(self) -> dict[str, Any]:
-        """What is asked. Raises EvidenceError where it cannot be read."""
-        return read_json(self.record, SCHEMA)
+        """What is asked. Raises EvidenceError where it cannot be read, or lacks what everybody takes it to have."""
+        value = read_json(self.record, SCHEMA)
+        known = {"name": str, "digest": str, "spec": dict, "recipes": list}
+        if wrong := [key for key, kind in known.items() if not isinstance(value.get(key), kind)]:
+            raise EvidenceError(f"{self.record}: not what assay writes ({', '.join(wrong)})")
+        return value
 
     def sweep(self) -> None:
         """Remove what a killed process left half-written beside the files of a release; of folders, a baseline that was
@@ -128,13 +132,16 @@ def is_release(path: Path) -> bool:
 def digest(path: Path) -> str:
     """SHA-256 of a file, or of the names and digests of a folder's files; remembered while they do not change.
 
-    Raises EvidenceError where there is nothing, or a link.
+    Raises EvidenceError where there is nothing, or a link, MachineError where it cannot be read.
     """
     if path.is_symlink() or not path.exists():
         raise EvidenceError(f"{path}: {'a link' if path.is_symlink() else 'missing'}")
-    if path.is_file():
-        return cached_digest(path)
-    return digest_of([[file.relative_to(path).as_posix(), cached_digest(file)] for file in files(path)])
+    try:
+        if path.is_file():
+            return cached_digest(path)
+        return digest_of([[file.relative_to(path).as_posix(), cached_digest(file)] for file in files(path)])
+    except ModelUnavailable as error:  # a disk that fails says nothing of the model
+        raise MachineError(f"{path} cannot be read", layer="release", errno=error.errno) from error
 
 
 def files(path: Path) -> list[Path]:

@@ -98,7 +98,7 @@ def _point(
         why, seen = untried.get(name, "stopped before it was compared"), tuple(screened(records, name))
         return Point(name, brief, None, last.stage, None, (why,), *size, speed, seen)
     gate = regated.get(name, last.gate)
-    document = read_json(folder.at(gate.file))
+    document = read_json(folder.inside(gate.file))
     evidence = tuple(dict.fromkeys((*evidence, gate.file)))
     run = str(last.facts.get("run"))
     verdict, kind = Verdict(gate.verdict), gate.failure_class

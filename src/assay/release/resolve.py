@@ -83,17 +83,27 @@ class Release:
         return out if out is not None else Path("releases") / f"{self.spec.name}-{self.digest[:8]}"
 
     def policy_for(self, point: str) -> Policy:
-        """The policy by which one point's run is found fit: what was published is of the source alone."""
-        if point == BASELINE:
-            return self.policy
-        content = self.policy.content
-        tasks = {name: {**task, "external": None} for name, task in content["tasks"].items()}
-        defaults = {**content["defaults"], "external": None}
-        return Policy.model_validate({**content, "tasks": tasks, "defaults": defaults})
+        """The policy by which one point's run is found fit."""
+        return fitting(self.policy, point)
 
     def policy_at(self, level: float) -> Policy:
         """The policy at another level of error."""
-        return Policy.model_validate({**self.policy.content, "alpha": level})
+        return at_level(self.policy, level)
+
+
+def fitting(policy: Policy, point: str) -> Policy:
+    """The policy by which one point's run is found fit: what was published is of the source alone."""
+    if point == BASELINE:
+        return policy
+    content = policy.content
+    tasks = {name: {**task, "external": None} for name, task in content["tasks"].items()}
+    defaults = {**content["defaults"], "external": None}
+    return Policy.model_validate({**content, "tasks": tasks, "defaults": defaults})
+
+
+def at_level(policy: Policy, level: float) -> Policy:
+    """The policy at another level of error."""
+    return Policy.model_validate({**policy.content, "alpha": level})
 
 
 def limits_of(health: Mapping[str, float], recipe: Recipe | None) -> Limits:
@@ -212,35 +222,30 @@ def _twice(recipes: list[Recipe], where: Locations) -> Iterator[Problem]:
 
 def _serving(spec: ReleaseSpec, where: Locations, problems: list[Problem]) -> tuple[Deployer | None, Settings | None]:
     """The deployer and its settings; a problem more where there is none of the name, or they do not fit."""
-    from assay.release.deployers.base import Settings, find
+    from assay.release.deployers.base import find, settings
 
+    here = ("serving", "deployer")
     try:
         deployer = find(spec.serving.deployer)
     except ConfigError as error:
         told = error.problems[0]
-        here = ("serving", "deployer")
         problems.append(where.problem(here, told.message, allowed=told.allowed, nearest=told.nearest))
         return None, None
-    known = {part.name for part in fields(Settings)} - {"name", "alone"}
-    unknown = [key for key in spec.serving.settings if key not in known]
-    for key in unknown:
-        path = ("serving", "settings", key)
-        allowed = ", ".join(sorted(known))
-        problems.append(where.problem(path, "unknown setting", allowed=allowed, nearest=nearest(key, known)))
-    if unknown:
-        return deployer, None
-    given: dict[str, Any] = {"wait_s": _WAIT_S, **spec.serving.settings}
-    if isinstance(given.get("extra"), str):
-        given["extra"] = tuple(given["extra"].split())
-    settings = Settings(**given)
+    if not deployer.serves:
+        message = f"{deployer.name!r} serves what is there already: every candidate would be the same model"
+        problems.append(where.problem(here, message, allowed="a deployer that serves the checkpoint it is given"))
+        return None, None
+    ours = [key for key in spec.serving.settings if key in ("name", "alone")]
+    problems += [where.problem(("serving", "settings", key), "the release sets it", allowed="others") for key in ours]
     try:
-        deployer.check(settings)
+        found = settings({"wait_s": _WAIT_S, **spec.serving.settings})
+        deployer.check(found)
     except ConfigError as error:
         for told in error.problems:
-            key = (told.key or "").rpartition(".")[2]
-            problems.append(where.problem(("serving", "settings", key), told.message, allowed=told.allowed))
+            path = ("serving", "settings", (told.key or "").rpartition(".")[2])
+            problems.append(where.problem(path, told.message, allowed=told.allowed, nearest=told.nearest))
         return deployer, None
-    return deployer, settings
+    return deployer, None if ours else found
 
 
 def _limits(spec: ReleaseSpec, where: Locations) -> Iterator[Problem]:

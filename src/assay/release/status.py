@@ -10,6 +10,7 @@ import orjson
 
 from assay.errors import EvidenceError
 from assay.files import read_json
+from assay.release.decision import DECISION
 from assay.release.folder import ReleaseFolder
 from assay.release.stages.base import Record
 from assay.release.stages.store import Store
@@ -23,7 +24,7 @@ def status(folder: ReleaseFolder) -> dict[str, Any]:
     store, content = Store(folder), folder.content()
     stages = [_stage(store, key) for key in store.files()]
     busy = folder.busy
-    verdict = read_json(folder.decision)["verdict"] if folder.decision.is_file() else None
+    verdict = read_json(folder.decision, DECISION).get("verdict") if folder.decision.is_file() else None
     return {
         "schema": SCHEMA,
         "release": content["name"],

@@ -2,7 +2,8 @@
 
 Passes, each of which stops the rest where it finds something: the manifest covers exactly the files that are there; the
 signature is of it; stages' records are whole and stand on one another; each nested run verifies; each gate asked again
-gives the stored result; the decision and the front follow from the records; the page and the card follow from all that.
+gives the stored result; no gate was left out, and each was asked of these runs by the spec's own policy; the decision
+and the front follow from the records; the page and the card follow from all that.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from assay.evidence.verify import verify as verify_run
 from assay.files import pretty, read_json
 from assay.gates.policy import Policy
 from assay.gates.result import GateResult
-from assay.release import card, decision, points, report, seal
+from assay.release import card, checking, decision, points, report, seal
 from assay.release.decision import Levels
 from assay.release.folder import BASELINE, ReleaseFolder
 from assay.release.stages.base import Gate, Record
@@ -53,6 +54,7 @@ def verify(
         ("checking stages", _stages),
         ("verifying runs", lambda found: _runs(found, progress, note)),
         ("gating again", lambda found: _gates(found, note)),
+        ("checking gates", lambda found: checking.problems(found, Store(found).records())),
         ("searching again", _search),
         ("deciding again", _decision),
         ("writing the pages again", lambda found: _pages(found, note)),
@@ -128,7 +130,7 @@ def _gates(folder: ReleaseFolder, note: Callable[[str], None]) -> Iterator[Findi
     for key, record in Store(folder).records().items():
         if record.gate is None:
             continue
-        path = folder.at(record.gate.file)
+        path = folder.inside(record.gate.file)
         stored = read_json(path)
         told = (stored["verdict"], stored["failure_class"], tuple(stored["reasons"]))
         if told != (record.gate.verdict, record.gate.failure_class, record.gate.reasons):
@@ -216,12 +218,12 @@ def _levels(
     """Every comparison that counts was made at a level that the correction allows it."""
     for key, record in records.items():
         if record.stage == "compare" and record.gate is not None:
-            alpha = read_json(folder.at(record.gate.file))["policy"]["content"]["alpha"]
+            alpha = read_json(folder.inside(record.gate.file))["policy"]["content"]["alpha"]
             if alpha > levels.level():
                 yield Finding(record.gate.file, f"{key} was made at a level of {alpha:g}, above {levels.level():g}")
     accepted = [point for point in found if point.verdict == "ACCEPT"]
     for name, gate in regated.items():
-        document = read_json(folder.at(gate.file))
+        document = read_json(folder.inside(gate.file))
         most = levels.level(len(accepted) - 1)
         if gate.verdict != "ACCEPT" or document["verdict"] != "ACCEPT" or document["policy"]["content"]["alpha"] > most:
             raise EvidenceError(f"{gate.file}: {name} was accepted at a level that the correction does not allow")

@@ -130,6 +130,8 @@ class Deployer(ABC):
 
     name: str
     formats: tuple[str, ...] = ()
+    serves: bool = True
+    """Whether it serves the checkpoint that it is given; not so where a server is there already."""
     understands: frozenset[str] = frozenset()
     """The settings beyond the common ones that mean something to it."""
 
@@ -179,8 +181,13 @@ def settings(values: Mapping[str, Any]) -> Settings:
         elif not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             allowed = " or ".join(kind.__name__ for kind in kinds)
             problems.append(Problem(f"{key!r} cannot be {value!r}", key=f"serving.{key}", allowed=allowed))
+        elif key == "extra":
+            try:
+                found[key] = tuple(shlex.split(str(value)))
+            except ValueError as error:  # a quote that is not closed
+                problems.append(Problem(f"{value!r} cannot be read: {error}", key="serving.extra", allowed="arguments"))
         else:
-            found[key] = tuple(shlex.split(str(value))) if key == "extra" else value
+            found[key] = value
     if problems:
         raise ConfigError(problems)
     return Settings(**found)

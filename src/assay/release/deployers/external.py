@@ -18,6 +18,7 @@ class External(Deployer):
 
     name = "external"
     formats = ("gguf", "safetensors")
+    serves = False
     understands = frozenset({"url", "api_key_env", "served", "choices"})
 
     def describe(self, checkpoint: Path, settings: Settings) -> Deployed:
