@@ -57,7 +57,7 @@ def sources(path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Obser
             shortened(patch)
             quick, few = check(deployment)
     assert result.verdict is quick.verdict is Verdict.PASS, (result.reasons, quick.reasons)
-    assert told.count(("health: answers", 8)) == told.count(("health: passages", 8)) == 1
+    assert told.count(("health: answers 8/8", 0)) == told.count(("health: passages 8/8", 0)) == 1
     assert source_of(result.to_json()).loss == pytest.approx(seen.loss)
     assert few.passages == seen.passages[:2]
     assert "same_texts" in {one.name for one in gate(few, seen).checks if one.ok is False}

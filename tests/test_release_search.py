@@ -28,6 +28,7 @@ from assay.release.stages.screen import problems
 from assay.release.stages.store import Store
 from assay.release.verify import verify
 from assay.stats.paired import PairedTable, difference
+from support.brief import shortened
 from support.releasing import edit, events, finished, stored
 from support.searching import LOSSES, answered, asked_of, conduct, everything, release, space
 
@@ -366,6 +367,8 @@ REAL: dict[str, Any] = {
     "tasks": [{"task": "arc_easy", "limit": 10, "scoring_mode": "multiple_choice"}],
     # Ten questions say next to nothing: the margin is wide, so that the search may end as it likes.
     "policy": {"schema": "assay.policy.v1", "defaults": {"margin": 0.6, "max_gain": 0.9}},
+    # So does a look at two short answers of how common their words are.
+    "serving": {"health": {"known_ratio": 0.2}},
     "cache": "off",
 }
 
@@ -374,8 +377,9 @@ REAL: dict[str, Any] = {
 @pytest.mark.local
 @pytest.mark.data
 @pytest.mark.timeout(1500)
-def test_a_real_search_of_two_recipes_and_one_family(tmp_path: Path) -> None:
+def test_a_real_search_of_two_recipes_and_one_family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is measured leads to the variant, so that it is made, gated and measured; then everything verifies."""
+    shortened(monkeypatch)
     table = rules().content
     table["rules"] = [
         {"after": event, "try": "keep", "why": "to see it made"}

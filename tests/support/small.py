@@ -10,7 +10,7 @@ _LISTS = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.
 
 
 def small(source: Path, out: Path) -> Path:
-    """Write the first layers and words of a GGUF file in 16 bits; the numbers are the model's own. No server loads it."""
+    """Write the first layers and words of a GGUF file in 16 bits: its own numbers. No server loads it."""
     from gguf import GGUFReader, GGUFWriter
 
     reader = GGUFReader(source)

@@ -49,7 +49,7 @@ def check(
 ) -> tuple[GateResult, Observation]:
     """What the gate says of a deployment, and what was seen. `source`: what was seen of the source, for a candidate.
 
-    An unhealthy server is a result, not an error. `progress` is told what is done, and how much of it.
+    An unhealthy server is a result, not an error. `progress` is told what is done, in words.
     """
     seen = observe(deployment, progress)
     return gate(seen, source, limits), seen
@@ -140,7 +140,7 @@ async def _all(work: list[Coroutine[Any, Any, _T]], model: Model, progress: Prog
         async with free:
             result = await part
         done += 1
-        progress(what, done)
+        progress(f"{what} {done}/{len(work)}", 0)
         return result
 
     return tuple(await asyncio.gather(*map(one, work)))
