@@ -16,6 +16,7 @@ from typing import Any
 
 import checkpoint
 import figures
+import judging
 import local
 import sandbox
 import table
@@ -34,6 +35,7 @@ FIGURES: dict[str, Callable[[figures.Options], dict[str, Any]]] = {
     "probing": sandbox.probing,
     "checkpoint": checkpoint.figure,
     "tracking": tracking.figure,
+    "judging": judging.figure,
 }
 
 

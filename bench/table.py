@@ -137,6 +137,16 @@ def _tracking(result: dict[str, Any]) -> Iterator[Row]:
         yield Row(f"evaluation to its seal {what}", "", text, "no slower within noise", slower <= max(spread, 0.1))
 
 
+def _judging(result: dict[str, Any]) -> Iterator[Row]:
+    found = result["result"]
+    for name in ("export", "apply"):
+        ours = found[name]["wall_s"]
+        yield Row(f"`judge {name}`, {found['candidates']:,} candidates", "", f"{ours:.2f} s", "under 3 s", ours < 3)
+    ours = found["board"]["wall_s"] - found["start"]["wall_s"]
+    what = f"`assay board` on {found['attempts']:,} scored attempts, beyond start-up"
+    yield Row(what, "", f"{ours:.2f} s", "under 1 s", ours < 1)
+
+
 _ROWS = {
     "whole": _whole,
     "further": _further,
@@ -148,4 +158,5 @@ _ROWS = {
     "probing": _probing,
     "checkpoint": _checkpoint,
     "tracking": _tracking,
+    "judging": _judging,
 }
