@@ -381,6 +381,7 @@ def test_transformers_says_what_its_environment_lacks(tmp_path: Path):
     bare = Settings(python=sys.executable)
     try:
         import fastapi  # noqa: F401
+        import openai  # noqa: F401
         import transformers  # noqa: F401
     except ImportError:
         with pytest.raises(MachineError, match=r"lacks .*(\n|.)*pip install 'transformers\[serving\]'"):
@@ -399,7 +400,7 @@ def test_transformers_is_asked_one_thing_at_a_time_unless_it_batches(tmp_path: P
 @pytest.mark.hf
 def test_transformers_serves_a_folder_and_nothing_else(tmp_path: Path):
     """A tiny Llama of random weights: it comes up, answers under its path, and its babble is seen."""
-    for package in ("torch", "transformers", "fastapi", "uvicorn", "tokenizers"):
+    for package in ("torch", "transformers", "fastapi", "openai", "uvicorn", "tokenizers"):
         pytest.importorskip(package, reason="needs the extra `hf` and transformers[serving]")
     folder = tiny(tmp_path / "tiny")
     file = tmp_path / "deployment.json"

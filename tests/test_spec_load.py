@@ -61,7 +61,7 @@ def test_json_and_yaml_say_the_same(write):
 
 def test_the_examples_load(monkeypatch):
     monkeypatch.setenv("EVAL_URL", "http://localhost:8000/v1")
-    for path in sorted(EXAMPLES.glob("*.yaml")):
+    for path in sorted(set(EXAMPLES.glob("*.yaml")) - set(EXAMPLES.glob("release-*.yaml"))):
         assert load(path).name == path.stem
 
 

@@ -29,7 +29,7 @@ SERVING = Wanted(
 nothing of it asks for.
 """
 _PACKAGES = ("transformers", "torch", "fastapi", "uvicorn", "compressed-tensors")
-_NEEDED = ("transformers", "torch", "fastapi", "uvicorn", "requests")
+_NEEDED = ("transformers", "torch", "fastapi", "uvicorn", "pydantic", "openai", "requests")
 
 
 class Transformers(ServerDeployer):
