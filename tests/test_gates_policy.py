@@ -1,6 +1,7 @@
 from contextlib import suppress
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from assay import document
 from assay.errors import ConfigError
 from assay.gates.policy import Policy, load, parse, read
+from assay.gates.result import GateResult, Verdict
 from assay.gates.template import TEMPLATE
 from support.gated import policy
 
@@ -98,3 +100,10 @@ junk = st.recursive(
 def test_any_other_value_is_a_config_error(value):
     with suppress(ConfigError):
         parse(value)
+
+
+def test_a_result_keeps_the_policy_to_the_last_digit():
+    """A level shared between six candidates has sixteen digits, and its digest is of them all."""
+    shared = parse({"schema": "assay.policy.v1", "alpha": 0.05 / 6, "defaults": {"margin": 0.03}})
+    document = orjson.loads(orjson.dumps(GateResult("compare", Verdict.ACCEPT, (), policy=shared.to_json()).to_json()))
+    assert parse(document["policy"]["content"]).digest == document["policy"]["digest"] == shared.digest

@@ -106,24 +106,25 @@ class GateResult:
             "inputs": list(self.inputs),
             "policy": self.policy,
         }
-        return {key: plain(part) for key, part in value.items()}
+        # What was asked is kept to the last digit: its digest must follow from it.
+        return {key: plain(part, 17 if key == "policy" else 12) for key, part in value.items()}
 
 
-def plain(value: Any) -> Any:
-    """`value` for JSON: fractions as floats, floats to 12 significant digits, what is not finite as text.
+def plain(value: Any, digits: int = 12) -> Any:
+    """`value` for JSON: fractions as floats, floats to so many significant digits, what is not finite as text.
 
     Twelve digits, since two machines' mathematics may differ in the last of sixteen, and verdicts are compared by byte.
     """
     if isinstance(value, bool) or value is None or isinstance(value, int | str):
         return str(value) if isinstance(value, StrEnum) else _short(value)
     if isinstance(value, Fraction):
-        return plain(float(value))
+        return plain(float(value), digits)
     if isinstance(value, float):
-        return float(f"{value:.12g}") if abs(value) < float("inf") else str(value)
+        return float(f"{value:.{digits}g}") if abs(value) < float("inf") else str(value)
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): plain(item, digits) for key, item in value.items()}
     if isinstance(value, Iterable):
-        return [plain(item) for item in value]
+        return [plain(item, digits) for item in value]
     return str(value)
 
 
