@@ -6,7 +6,7 @@ here. Whether it fits a run (a margin of 2 on a rate) is found by the gates, whi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path as File
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -14,13 +14,13 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from assay import document
-from assay.document import Path, Unread, nearest
+from assay.document import Path, Unread
 from assay.errors import ConfigError, Problem
 from assay.files import digest_of
 from assay.gates.judges import JudgePolicy
 from assay.spec.locations import Locations
+from assay.spec.problems import at, problem
 from assay.spec.schema import Name, Strict
-from assay.spec.words import expected, keys_at, literals_at
 
 SCHEMA = "assay.policy.v1"
 Model = TypeVar("Model", bound=BaseModel)
@@ -263,8 +263,8 @@ def _parsed(kind: type[Model], value: Any, where: Locations, known: Sequence[Pro
         found: dict[Path, Problem] = {}
         for item in error.errors(include_url=False, include_input=False):
             path = _path(item["loc"])
-            if not isinstance(_at(value, path), Unread):
-                found.setdefault(path, _problem(kind, path, item, value, where))
+            if not isinstance(at(value, path), Unread):
+                found.setdefault(path, problem(kind, path, item, value, where))
         raise ConfigError(sorted([*problems, *found.values()], key=lambda problem: problem.line or 0)) from None
     if problems:
         raise ConfigError(problems)
@@ -274,34 +274,3 @@ def _parsed(kind: type[Model], value: Any, where: Locations, known: Sequence[Pro
 def _path(loc: tuple[str | int, ...]) -> Path:
     """Where an error is; pydantic names a bad key of a mapping by `[key]` behind it."""
     return tuple(part for part in loc if part != "[key]")
-
-
-def _at(value: Any, path: Path) -> Any:
-    for part in path:
-        try:
-            value = value[part]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return value
-
-
-def _problem(kind: type[BaseModel], path: Path, item: Mapping[str, Any], value: Any, where: Locations) -> Problem:
-    names = tuple("schema_" if part == "schema" else part for part in path)
-    if item["type"] == "missing":
-        return where.problem(path, "missing", allowed=expected(kind, names))
-    if item["type"] == "extra_forbidden":
-        keys = [key.rstrip("_") for key in keys_at(kind, path[:-1])]
-        return where.problem(path, "unknown key", allowed=", ".join(keys), nearest=nearest(str(path[-1]), keys))
-    if item["type"] == "value_error" or "[key]" in item["loc"]:
-        return where.problem(path, str(item.get("ctx", {}).get("error", item["msg"])))
-    given = _at(value, path)
-    words = expected(kind, names) or item["msg"]
-    close = nearest(given, literals_at(kind, names)) if isinstance(given, str) else None
-    return where.problem(path, f"must be {words}, not {_shown(given)}", nearest=close)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, Mapping | list | tuple):
-        return "a mapping" if isinstance(value, Mapping) else "a list"
-    text = "empty" if value is None else repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"

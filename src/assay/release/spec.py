@@ -13,11 +13,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from assay import document
-from assay.document import Path, Unread, nearest
+from assay.document import Path, Unread
 from assay.errors import ConfigError, Problem
 from assay.gates.policy import Policy
 from assay.spec.environment import expand
 from assay.spec.locations import Locations
+from assay.spec.problems import at, problem
 from assay.spec.schema import (
     ConcurrencySpec,
     Name,
@@ -33,7 +34,6 @@ from assay.spec.schema import (
     Variable,
 )
 from assay.spec.secrets import find_under
-from assay.spec.words import expected, keys_at, literals_at
 
 SCHEMA = "assay.release.v1"
 _RECIPE = "a recipe's name, or a mapping with 'recipe:'"
@@ -198,8 +198,8 @@ def parse(value: Any, where: Locations | None = None, known: list[Problem] | Non
         found: dict[Path, Problem] = {}
         for item in error.errors(include_url=False, include_input=False):
             path = _path(item["loc"], item["type"], value)
-            if not isinstance(_at(value, path), Unread):
-                found.setdefault(path, _problem(path, item, value, where))
+            if not isinstance(at(value, path), Unread):
+                found.setdefault(path, problem(ReleaseSpec, path, item, value, where))
         outer = {path[:end] for path in found for end in range(len(path))}
         told = [problem for path, problem in found.items() if path not in outer]
         raise ConfigError(sorted([*problems, *told], key=lambda problem: problem.line or 0)) from None
@@ -224,42 +224,11 @@ def _path(loc: tuple[str | int, ...], kind: str, value: Any) -> Path:
     """`loc` without the names of union members, which pydantic puts between."""
     path: Path = ()
     for index, part in enumerate(loc):
-        here = _at(value, path)
+        here = at(value, path)
         inside = isinstance(here, Mapping) and (part in here or (kind == "missing" and index == len(loc) - 1))
         if inside or (isinstance(here, list | tuple) and isinstance(part, int)) or (not path and index == 0):
             path = (*path, part)
     return path
-
-
-def _at(value: Any, path: Path) -> Any:
-    for part in path:
-        try:
-            value = value[part]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return value
-
-
-def _problem(path: Path, item: Mapping[str, Any], value: Any, where: Locations) -> Problem:
-    names = tuple("schema_" if part == "schema" else part for part in path)
-    if item["type"] == "missing":
-        return where.problem(path, "missing", allowed=expected(ReleaseSpec, names))
-    if item["type"] == "extra_forbidden":
-        keys = [key.rstrip("_") for key in keys_at(ReleaseSpec, path[:-1])]
-        return where.problem(path, "unknown key", allowed=", ".join(keys), nearest=nearest(str(path[-1]), keys))
-    if item["type"] == "value_error":
-        return where.problem(path, str(item["ctx"]["error"]))
-    given = _at(value, path)
-    words = expected(ReleaseSpec, names) or item["msg"]
-    close = nearest(given, literals_at(ReleaseSpec, names)) if isinstance(given, str) else None
-    return where.problem(path, f"must be {words}, not {_shown(given)}", nearest=close)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, Mapping | list | tuple):
-        return "a mapping" if isinstance(value, Mapping) else "a list"
-    text = "empty" if value is None else repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def policy_of(spec: ReleaseSpec, where: Locations) -> Policy:

@@ -14,16 +14,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from assay.document import nearest
-from assay.errors import ConfigError, MachineError, Problem
+from assay.errors import ConfigError, Problem
 from assay.models import deployment as record
 from assay.models.deployment import Deployed, Now
+from assay.plugins import Plugins
 from assay.release.deployers.process import LAYER, Process
 
 GROUP = "assay.deployers"
@@ -211,30 +210,15 @@ def _unbounded(chosen: Settings) -> list[Problem]:
     return problems
 
 
-@cache
-def _entries() -> Mapping[str, EntryPoint]:
-    """The first entry of a name wins, so that no package can take a built-in name over."""
-    found: dict[str, EntryPoint] = {}
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: not entry.value.startswith("assay.")):
-        found.setdefault(entry.name, entry)
-    return found
+# Deployer is abstract; what is asked for are its instances.
+_PLUGINS: Plugins[Deployer] = Plugins(GROUP, Deployer, "deployer", LAYER)  # type: ignore[type-abstract]
 
 
 def names() -> tuple[str, ...]:
     """Every deployer, in alphabetical order."""
-    return tuple(sorted(_entries()))
+    return _PLUGINS.names()
 
 
 def find(name: str) -> Deployer:
     """The deployer of that name. Raises ConfigError naming the nearest one, MachineError where it does not load."""
-    entry = _entries().get(name)
-    if entry is None:
-        message = f"there is no deployer {name!r}"
-        raise ConfigError(Problem(message, allowed=", ".join(names()), nearest=nearest(name, names())))
-    try:
-        deployer = entry.load()
-    except (ImportError, AttributeError) as error:
-        raise MachineError(f"the deployer {name!r} ({entry.value}) does not load: {error}", layer=LAYER) from error
-    if not isinstance(deployer, Deployer):
-        raise MachineError(f"{entry.value} is no deployer but {type(deployer).__name__}", layer=LAYER)
-    return deployer
+    return _PLUGINS.find(name)

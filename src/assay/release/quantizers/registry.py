@@ -3,50 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 
 from assay.document import nearest
-from assay.errors import ConfigError, MachineError, Problem
+from assay.errors import ConfigError, Problem
 from assay.gates.recipe import VARIANTS, Recipe
+from assay.plugins import Plugins, entries
 from assay.release.quantizers.base import Quantizer
 
-GROUP = "assay.quantizers"
-
-
-@cache
-def _entries() -> Mapping[str, EntryPoint]:
-    """The first entry of a name wins, so that no package can take a built-in name over."""
-    found: dict[str, EntryPoint] = {}
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: not entry.value.startswith("assay.")):
-        found.setdefault(entry.name, entry)
-    return found
+# Quantizer is abstract; what is asked for are its instances.
+_PLUGINS: Plugins[Quantizer] = Plugins("assay.quantizers", Quantizer, "quantizer")  # type: ignore[type-abstract]
 
 
 def names() -> tuple[str, ...]:
     """Every quantizer, in alphabetical order."""
-    return tuple(sorted(_entries()))
+    return _PLUGINS.names()
 
 
 def find(name: str) -> Quantizer:
     """The quantizer of that name. Raises ConfigError naming the nearest, MachineError where it does not load."""
-    entry = _entries().get(name)
-    if entry is None:
-        allowed = ", ".join(names())
-        raise ConfigError(Problem(f"there is no quantizer {name!r}", allowed=allowed, nearest=nearest(name, names())))
-    try:
-        quantizer = entry.load()
-    except (ImportError, AttributeError) as error:
-        raise MachineError(f"the quantizer {name!r} ({entry.value}) does not load: {error}", layer="plug-in") from error
-    if not isinstance(quantizer, Quantizer):
-        raise MachineError(f"{entry.value} is no quantizer but {type(quantizer).__name__}", layer="plug-in")
-    return quantizer
+    return _PLUGINS.find(name)
 
 
 def recipes() -> Mapping[str, Recipe]:
     """Every recipe of every quantizer, by name; of two with one name, assay's own."""
     found: dict[str, Recipe] = {}
-    for name in _entries():
+    for name in entries(_PLUGINS.group):
         for recipe in find(name).recipes():
             found.setdefault(recipe.name, recipe)
     return found
